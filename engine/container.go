@@ -1,0 +1,115 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/docker/compose/v2/pkg/api"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+
+	"bg/color"
+)
+
+// Container is one container of a color, as the Engine last told.
+type Container struct {
+	ID         string
+	Name       string
+	Image      string // the reference that it was created from
+	ImageID    string // what that reference meant then
+	Deployment string // the deployment that created it, "" when bg did not
+	State      string // created, running, paused, restarting, exited, dead
+	Health     string // starting, healthy, unhealthy, or "" without a HEALTHCHECK
+	ExitCode   int
+	Restarts   int
+	Since      time.Time // when it was started last
+	Ports      []Port
+	Addresses  []string // its IP addresses on Docker's networks
+	HostMode   bool     // it has the host's network, so its ports are the host's
+}
+
+// Port is a port of a container, and the host's port that it is published on
+// (0 when it is not).
+type Port struct {
+	Container int
+	Host      int
+	Protocol  string
+}
+
+// Running reports whether the container runs and is not between two restarts.
+func (c Container) Running() bool { return c.State == container.StateRunning }
+
+// List returns the containers of color c, running or not, ordered by name.
+// They are recognised by the labels of Compose, so that those that were started
+// by Compose itself are found too.
+func (e *Engine) List(ctx context.Context, src Source, c color.Color) ([]Container, error) {
+	project, name, err := e.colored(ctx, src, c)
+	if err != nil {
+		return nil, err
+	}
+	return e.list(ctx, project.Name, name)
+}
+
+// list returns the containers of one Compose service.
+func (e *Engine) list(ctx context.Context, project, service string) ([]Container, error) {
+	summaries, err := e.docker.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(
+		filters.Arg("label", api.ProjectLabel+"="+project),
+		filters.Arg("label", api.ServiceLabel+"="+service),
+		filters.Arg("label", api.OneoffLabel+"=False"),
+	)})
+	if err != nil {
+		return nil, fmt.Errorf("list containers of %s: %w", service, reach(err))
+	}
+	var list []Container
+	for _, s := range summaries {
+		c, err := e.inspect(ctx, s.ID)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, c)
+	}
+	return list, nil
+}
+
+// inspect returns one container.
+func (e *Engine) inspect(ctx context.Context, id string) (Container, error) {
+	info, err := e.docker.ContainerInspect(ctx, id)
+	if err != nil {
+		return Container{}, fmt.Errorf("inspect container %.12s: %w", id, reach(err))
+	}
+	return fromInspect(info), nil
+}
+
+// fromInspect is a pure function over Docker's answer.
+func fromInspect(info container.InspectResponse) Container {
+	c := Container{
+		ID: info.ID, Name: info.Name[1:], Image: info.Config.Image, ImageID: info.Image,
+		Deployment: info.Config.Labels[LabelDeployment],
+		State:      info.State.Status, ExitCode: info.State.ExitCode, Restarts: info.RestartCount,
+		HostMode: info.HostConfig.NetworkMode.IsHost(),
+	}
+	c.Since, _ = time.Parse(time.RFC3339Nano, info.State.StartedAt) // zero when it never started
+	if info.State.Health != nil && info.State.Health.Status != container.NoHealthcheck {
+		c.Health = info.State.Health.Status
+	}
+	for port, bindings := range info.NetworkSettings.Ports {
+		p := Port{Container: port.Int(), Protocol: port.Proto()}
+		for _, b := range bindings {
+			p.Host, _ = strconv.Atoi(b.HostPort) // Docker writes a number here
+		}
+		c.Ports = append(c.Ports, p)
+	}
+	for port := range info.Config.ExposedPorts {
+		if c.HostMode {
+			c.Ports = append(c.Ports, Port{Container: port.Int(), Host: port.Int(), Protocol: port.Proto()})
+		}
+	}
+	for _, n := range info.NetworkSettings.Networks {
+		if n.IPAddress != "" {
+			c.Addresses = append(c.Addresses, n.IPAddress)
+		}
+	}
+	return c
+}
