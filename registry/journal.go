@@ -1,0 +1,112 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/consul/api"
+
+	"bg/hint"
+)
+
+// ErrConflict is returned when a transaction was refused because something that
+// it depends on had changed: the lock or the live color.
+var ErrConflict = errors.New("Consul refused the transaction")
+
+// Journal keeps the documents of deployments in KV: the newest one under
+// <prefix><service>/deploy, and every one under <prefix><service>/deploys/<id>.
+type Journal struct {
+	client *api.Client
+	prefix string
+}
+
+// NewJournal returns a Journal. Prefix goes before each key; it is "" or ends
+// with a slash.
+func NewJournal(client *api.Client, prefix string) *Journal {
+	return &Journal{client: client, prefix: prefix}
+}
+
+func (j *Journal) newest(service string) string { return j.prefix + service + "/deploy" }
+func (j *Journal) folder(service string) string { return j.prefix + service + "/deploys/" }
+
+// LockKey returns the key of service's lock.
+func (j *Journal) LockKey(service string) string { return j.prefix + service + "/lock" }
+
+// Save writes a deployment's document, and does what more says, in one
+// transaction that Consul only accepts while lock is held. It fails with
+// ErrConflict when it is not, or when a condition of more does not hold.
+func (j *Journal) Save(ctx context.Context, lock *Lock, service, id string, document []byte, more ...*api.TxnOp) error {
+	ops := append(api.TxnOps{
+		{KV: &api.KVTxnOp{Verb: api.KVCheckSession, Key: lock.Key, Session: lock.Session}},
+		{KV: &api.KVTxnOp{Verb: api.KVSet, Key: j.newest(service), Value: document}},
+		{KV: &api.KVTxnOp{Verb: api.KVSet, Key: j.folder(service) + id, Value: document}},
+	}, more...)
+	ok, answer, _, err := j.client.Txn().Txn(ops, (&api.QueryOptions{}).WithContext(ctx))
+	if err != nil {
+		return fmt.Errorf("write %s: %w", j.newest(service), Classify(err))
+	}
+	if ok {
+		return nil
+	}
+	var reasons []string
+	for _, e := range answer.Errors {
+		reasons = append(reasons, e.What)
+	}
+	return hint.Wrap(fmt.Errorf("write %s: %w: %s", j.newest(service), ErrConflict, strings.Join(reasons, "; ")),
+		"somebody else changed this service: see bg current-color "+service)
+}
+
+// Newest returns the document of the newest deployment of service, and nil when
+// there was none.
+func (j *Journal) Newest(ctx context.Context, service string) ([]byte, error) {
+	return j.read(ctx, j.newest(service))
+}
+
+// Read returns the document of the deployment id of service, and nil when there
+// is none.
+func (j *Journal) Read(ctx context.Context, service, id string) ([]byte, error) {
+	return j.read(ctx, j.folder(service)+id)
+}
+
+func (j *Journal) read(ctx context.Context, key string) ([]byte, error) {
+	pair, _, err := j.client.KV().Get(key, (&api.QueryOptions{RequireConsistent: true}).WithContext(ctx))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", key, Classify(err))
+	}
+	if pair == nil {
+		return nil, nil
+	}
+	return pair.Value, nil
+}
+
+// List returns the ids of the deployments of service, the newest first.
+func (j *Journal) List(ctx context.Context, service string) ([]string, error) {
+	keys, _, err := j.client.KV().Keys(j.folder(service), "", (&api.QueryOptions{}).WithContext(ctx))
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", j.folder(service), Classify(err))
+	}
+	ids := make([]string, 0, len(keys))
+	for _, key := range keys {
+		ids = append(ids, strings.TrimPrefix(key, j.folder(service)))
+	}
+	slices.Sort(ids)
+	slices.Reverse(ids)
+	return ids, nil
+}
+
+// Prune deletes all but the newest keep documents of service.
+func (j *Journal) Prune(ctx context.Context, service string, keep int) error {
+	ids, err := j.List(ctx, service)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids[min(keep, len(ids)):] {
+		if _, err := j.client.KV().Delete(j.folder(service)+id, (&api.WriteOptions{}).WithContext(ctx)); err != nil {
+			return fmt.Errorf("delete %s: %w", j.folder(service)+id, Classify(err))
+		}
+	}
+	return nil
+}
