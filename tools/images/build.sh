@@ -94,7 +94,7 @@ build() {
 	have "$base" || build_base
 	say "$1: docker build"
 	# Its output holds a warning on each build where buildx is missing.
-	output=$(docker build --label "$label" --tag "$1" "$2" 2>&1) || die "$output"
+	output=$(docker build ${force:+--no-cache} --label "$label" --tag "$1" "$2" 2>&1) || die "$output"
 }
 
 build_consul() {
