@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"bg/config"
+	"bg/deploy"
+	"bg/engine"
+	"bg/hint"
+	"bg/proxy"
+	"bg/registry"
+)
+
+// The exit codes. Those of the steps say that everything was undone.
+const (
+	exitDone        = 0
+	exitUnexpected  = 1
+	exitUsage       = 2
+	exitHeld        = 3
+	exitUnreachable = 4
+	exitUndo        = 20
+	exitInterrupted = 130
+)
+
+// stepCodes are the exit codes of a deployment that failed in a step.
+var stepCodes = map[deploy.Verb]int{
+	deploy.Start: 11, deploy.Register: 12, deploy.Pretest: 13,
+	deploy.Switch: 14, deploy.Posttest: 15, deploy.Commit: 16,
+	// Before the start, a plan may drain what an earlier deployment left.
+	deploy.Drain: 14,
+}
+
+// usageError is a mistake on the command line.
+type usageError struct{ error }
+
+// complain writes err and its hint for a person, and returns the exit code.
+func complain(w io.Writer, err error) int {
+	if err == nil {
+		return exitDone
+	}
+	fmt.Fprintf(w, "bg: %v\n", err)
+	if h := hint.Of(err); h != "" {
+		fmt.Fprintf(w, "hint: %s\n", h)
+	}
+	return exitCode(err)
+}
+
+// exitCode maps an error to the documented exit code.
+func exitCode(err error) int {
+	step, failed := errors.AsType[*deploy.StepError](err)
+	switch {
+	case failed && step.Undo != nil:
+		return exitUndo
+	case errors.Is(err, deploy.ErrInterrupted):
+		return exitInterrupted
+	case failed:
+		return stepCodes[step.Verb]
+	case isA[*registry.HeldError](err):
+		return exitHeld
+	case isA[usageError](err), isA[*config.Error](err), errors.Is(err, engine.ErrConfig), errors.Is(err, deploy.ErrNothingKept):
+		return exitUsage
+	case isOneOf(err, registry.ErrUnreachable, registry.ErrForbidden, engine.ErrUnreachable, proxy.ErrUnreachable):
+		return exitUnreachable
+	case errors.Is(err, context.Canceled):
+		return exitInterrupted
+	}
+	return exitUnexpected
+}
+
+func isA[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
+	return ok
+}
+
+func isOneOf(err error, targets ...error) bool {
+	for _, target := range targets {
+		if errors.Is(err, target) {
+			return true
+		}
+	}
+	return false
+}

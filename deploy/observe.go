@@ -1,0 +1,138 @@
+package deploy
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"bg/color"
+	"bg/engine"
+	"bg/proxy"
+	"bg/registry"
+)
+
+// Observation is everything that a plan depends on, as it was at one moment.
+type Observation struct {
+	Live       color.Live
+	Image      string // that a new deployment would run
+	Containers map[color.Color][]engine.Container
+	Instances  map[color.Color][]registry.Instance
+	Proxy      proxy.State
+	// Kept says that the containers of the idle color were live once.
+	Kept bool
+	// PreviousImage is what the idle color ran when it was live last, "" when
+	// the history does not know.
+	PreviousImage string
+}
+
+// serves reports whether address is one of color c's: registered for it, or
+// published by one of its containers that run.
+func (o Observation) serves(c color.Color, address string) bool {
+	return slices.ContainsFunc(o.Instances[c], func(i registry.Instance) bool { return i.HostPort() == address })
+}
+
+// Observe reads KV, the containers, the catalog and nginx.
+func (d *Deployer) Observe(ctx context.Context, request Request) (Observation, error) {
+	seen := Observation{
+		Containers: map[color.Color][]engine.Container{},
+		Instances:  map[color.Color][]registry.Instance{},
+	}
+	// The live color comes first: when it is not known, nothing else matters.
+	live, err := d.Colors.Live(ctx, request.Service)
+	if err != nil {
+		return seen, before(registry.Classify(err))
+	}
+	seen.Live = live
+	var blue, green colorState
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) { blue, err = d.observeColor(gctx, color.Blue); return err })
+	g.Go(func() (err error) { green, err = d.observeColor(gctx, color.Green); return err })
+	g.Go(func() (err error) { seen.Proxy, err = d.Proxy.Observe(gctx); return err })
+	g.Go(func() (err error) {
+		seen.Image, err = d.Engine.Image(gctx, d.Source, color.Next(live.Color))
+		return err
+	})
+	if err := g.Wait(); err != nil {
+		return seen, before(err)
+	}
+	seen.Containers[color.Blue], seen.Instances[color.Blue] = blue.containers, blue.instances
+	seen.Containers[color.Green], seen.Instances[color.Green] = green.containers, green.instances
+	if request.Rollback {
+		err = d.observeHistory(ctx, request.Service, &seen)
+	}
+	return seen, before(err)
+}
+
+type colorState struct {
+	containers []engine.Container
+	instances  []registry.Instance
+}
+
+func (d *Deployer) observeColor(ctx context.Context, c color.Color) (s colorState, err error) {
+	if s.containers, err = d.Engine.List(ctx, d.Source, c); err != nil {
+		return s, err
+	}
+	s.instances, err = d.Catalog.Instances(ctx, d.Source.Catalog(c))
+	return s, err
+}
+
+// observeHistory finds out what the idle color was when it was live last.
+func (d *Deployer) observeHistory(ctx context.Context, service string, seen *Observation) error {
+	idle := color.Next(seen.Live.Color)
+	kept := seen.Containers[idle]
+	// What bg did not start was live under the tool that started it.
+	seen.Kept = len(kept) > 0 && kept[0].Deployment == ""
+	ids, err := d.Journal.List(ctx, service)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		past, err := d.read(ctx, service, id)
+		if err != nil {
+			return err
+		}
+		if past.To != idle || past.Outcome != Done {
+			continue
+		}
+		if seen.PreviousImage == "" {
+			seen.PreviousImage = past.ImageID
+		}
+		if len(kept) > 0 && kept[0].Deployment == past.Origin() {
+			seen.Kept = true
+		}
+		break
+	}
+	return nil
+}
+
+// read returns one past deployment.
+func (d *Deployer) read(ctx context.Context, service, id string) (Deployment, error) {
+	var past Deployment
+	document, err := d.Journal.Read(ctx, service, id)
+	if err != nil || document == nil {
+		return past, err
+	}
+	if err := json.Unmarshal(document, &past); err != nil {
+		return past, fmt.Errorf("read deployment %s: %w", id, err)
+	}
+	return past, nil
+}
+
+// BeforeError is an error that came before anything was changed.
+type BeforeError struct{ Err error }
+
+func (e *BeforeError) Error() string { return e.Err.Error() }
+
+// Unwrap returns what went wrong.
+func (e *BeforeError) Unwrap() error { return e.Err }
+
+func before(err error) error {
+	if err == nil || errors.As(err, new(*BeforeError)) {
+		return err
+	}
+	return &BeforeError{Err: err}
+}

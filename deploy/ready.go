@@ -1,0 +1,87 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"bg/hint"
+)
+
+// probeTimeout is how long one readiness request may take.
+const probeTimeout = 5 * time.Second
+
+// ready waits until every instance answers the readiness path several times in
+// a row: one good answer may come from a process that is about to fail.
+func (r *run) ready(ctx context.Context, step Step) error {
+	if r.Settings.Health.Path == "" {
+		return nil
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	for _, address := range r.addresses {
+		g.Go(func() error { return r.readyAt(ctx, step, "http://"+address+r.Settings.Health.Path) })
+	}
+	return g.Wait()
+}
+
+// readyAt waits for one instance.
+func (r *run) readyAt(ctx context.Context, step Step, url string) error {
+	lastErr := errors.New("no answer yet")
+	for passes := 0; ; {
+		err := probe(ctx, url)
+		switch {
+		case err == nil:
+			if passes++; passes >= r.Settings.Health.Passes {
+				return nil
+			}
+		case err.Error() != lastErr.Error():
+			lastErr = err
+			r.waiting(step, err.Error())
+			fallthrough
+		default:
+			passes = 0
+		}
+		// There is no event to wait for: a service does not say when it is ready.
+		timer := time.NewTimer(r.Settings.Health.Interval)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return hint.Wrap(fmt.Errorf("%w: %w", context.Cause(ctx), lastErr), "is health.path in bg.yml right, and does the service answer there?")
+		}
+	}
+}
+
+// probe asks url once; any status from 200 to 399 is ready.
+func probe(ctx context.Context, url string) error {
+	ctx, done := context.WithTimeout(ctx, probeTimeout)
+	defer done()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return err
+	}
+	answer, err := readiness.Do(request)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	if _, err := io.Copy(io.Discard, io.LimitReader(answer.Body, 1<<20)); err != nil {
+		return fmt.Errorf("GET %s: %w", url, err)
+	}
+	if answer.StatusCode < 200 || answer.StatusCode > 399 {
+		return fmt.Errorf("GET %s answered %s", url, answer.Status)
+	}
+	return nil
+}
+
+// readiness opens a connection for each request, as a new client would, and
+// follows no redirect: the answer of another host proves nothing.
+var readiness = &http.Client{
+	Transport:     &http.Transport{DisableKeepAlives: true},
+	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+}

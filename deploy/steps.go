@@ -1,0 +1,339 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"bg/color"
+	"bg/engine"
+	"bg/hint"
+	"bg/integration"
+	"bg/proxy"
+	"bg/registry"
+)
+
+// errUncertain says that Consul did not tell whether it made the commit.
+var errUncertain = errors.New("it is unknown whether Consul recorded the new color")
+
+// proxyLockWait is how long another service's switch of the same nginx may take.
+const proxyLockWait = time.Minute
+
+// deregisterTimeout is how long Registrator may take to remove what stopped.
+const deregisterTimeout = 15 * time.Second
+
+// start creates the containers of the new color, or starts the kept ones again,
+// and from then on watches them: when one ends, the deployment ends.
+func (r *run) start(ctx context.Context, step Step, cancel context.CancelCauseFunc) (string, error) {
+	limited, done := context.WithTimeoutCause(ctx, r.Settings.StartTimeout, fmt.Errorf("not started within %s", r.Settings.StartTimeout))
+	defer done()
+	var err error
+	if r.plan.Restart {
+		kept := r.seen.Containers[step.Color]
+		r.record.Restart = kept[0].Deployment
+		r.undo = append(r.undo, undoing{step, func(ctx context.Context) (string, error) { return r.stopAgain(ctx, kept) }})
+		r.containers, err = r.Engine.Restart(limited, kept)
+	} else {
+		r.undo = append(r.undo, undoing{step, r.removeNew})
+		source := r.Source
+		if r.plan.Image != r.seen.Image {
+			source.Image, source.Tag = r.plan.Image, "" // a rollback to an image of the history
+		}
+		r.containers, err = r.Engine.Start(limited, source, step.Color, r.record.ID)
+	}
+	if err != nil {
+		return "", waited(limited, err)
+	}
+	r.record.ImageID = r.containers[0].ImageID
+	watched := r.containers
+	go func() {
+		if err := r.Engine.Guard(ctx, watched); err != nil && !r.guardOff.Load() {
+			cancel(err)
+		}
+	}()
+	return "started " + names(r.containers), nil
+}
+
+// removeNew removes what this deployment created: a version that failed is
+// nothing to roll back to.
+func (r *run) removeNew(ctx context.Context) (string, error) {
+	r.guardOff.Store(true)
+	all, err := r.Engine.List(ctx, r.Source, r.plan.To)
+	if err != nil {
+		return "", err
+	}
+	created := slices.DeleteFunc(all, func(c engine.Container) bool { return c.Deployment != r.record.ID })
+	stopped, err := r.Engine.Stop(ctx, created, r.Settings.StopTimeout)
+	if err != nil {
+		return "", err
+	}
+	if err := r.Engine.Remove(ctx, stopped); err != nil {
+		return "", err
+	}
+	return "removed " + names(created), r.waitGone(ctx, r.plan.To, created)
+}
+
+// stopAgain stops the kept containers that were started again.
+func (r *run) stopAgain(ctx context.Context, kept []engine.Container) (string, error) {
+	r.guardOff.Store(true)
+	now, err := r.Engine.Refresh(ctx, kept)
+	if err != nil {
+		return "", err
+	}
+	if _, err := r.Engine.Stop(ctx, now, r.Settings.StopTimeout); err != nil {
+		return "", err
+	}
+	return "stopped " + names(kept), r.waitGone(ctx, r.plan.To, now)
+}
+
+// register waits until Consul has exactly the new containers, all healthy, and
+// each of them answers its readiness path several times in a row.
+func (r *run) register(ctx context.Context, step Step) (string, error) {
+	name, timeout := r.Source.Catalog(step.Color), r.Settings.Health.Timeout
+	ctx, done := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("not ready within %s", timeout))
+	defer done()
+	r.waiting(step, "health of "+names(r.containers))
+	if err := r.Engine.Healthy(ctx, r.containers); err != nil {
+		return "", err
+	}
+	var m match
+	said := ""
+	err := r.Catalog.Wait(ctx, name, func(instances []registry.Instance) bool {
+		m = matching(r.containers, instances)
+		if lack := m.lack(); lack != said {
+			said = lack
+			r.waiting(step, name+" in Consul: "+lack)
+		}
+		return m.complete()
+	})
+	if err != nil {
+		return "", hint.Wrap(fmt.Errorf("%s in Consul: %w: %s", name, err, m.lack()), m.advice(name))
+	}
+	r.addresses = m.addresses()
+	if err := r.ready(ctx, step); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s at %s", name, strings.Join(r.addresses, ", ")), nil
+}
+
+// test runs integration tests against domain, the way a user of the service
+// reaches it.
+func (r *run) test(ctx context.Context, tests []integration.Test, domain string) (string, error) {
+	target := integration.Target{
+		URL: domain, Service: r.plan.Service, Color: r.plan.To.String(), Address: r.addresses[0], Deployment: r.record.ID,
+	}
+	report, err := integration.Run(ctx, tests, target, r.Output)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s passed at %s", report.Count(), domain), nil
+}
+
+// switchTo points nginx at a color, and remembers what it replaced.
+func (r *run) switchTo(ctx context.Context, step Step) (string, error) {
+	ctx, done := context.WithTimeoutCause(ctx, r.Settings.SwitchTimeout+proxyLockWait, errors.New("nginx did not switch in time"))
+	defer done()
+	want, err := r.want(step.Color)
+	if err != nil {
+		return "", err
+	}
+	var change proxy.Change
+	err = r.alone(ctx, step, func(ctx context.Context) (err error) {
+		// Rendered inside the lock: another service's switch changes the
+		// configuration that this one is checked with.
+		files, err := r.Proxy.Render(ctx, proxy.RenderInput{Color: step.Color, Want: want, Forbid: r.forbid(ctx, step.Color, want)})
+		if err != nil {
+			return err
+		}
+		change, err = r.Proxy.Apply(ctx, files)
+		return err
+	})
+	if err != nil {
+		if errors.Is(err, proxy.ErrRestore) {
+			r.undo = append(r.undo, undoing{step, func(context.Context) (string, error) { return "", err }})
+		}
+		return "", err
+	}
+	r.changes[step.Color] = change
+	if step.Color == r.plan.To {
+		r.undo = append(r.undo, undoing{step, func(ctx context.Context) (string, error) { return r.switchBack(ctx, step, change) }})
+	}
+	return change.String(), nil
+}
+
+// want returns the addresses that nginx has to send to for color c.
+func (r *run) want(c color.Color) ([]string, error) {
+	if c == r.plan.To {
+		return r.addresses, nil
+	}
+	m := matching(r.seen.Containers[c], r.seen.Instances[c])
+	if len(m.ours) == 0 {
+		return nil, hint.Wrap(fmt.Errorf("%w: %s is live and none of its containers is registered", ErrInconsistent, c),
+			"start them: docker start "+names(r.seen.Containers[c]))
+	}
+	return m.addresses(), nil
+}
+
+// forbid returns every address that is registered for the service and is not
+// wanted.
+func (r *run) forbid(ctx context.Context, c color.Color, want []string) []string {
+	var forbidden []string
+	for _, each := range []color.Color{c, color.Next(c)} {
+		instances, err := r.Catalog.Instances(ctx, r.Source.Catalog(each))
+		if err != nil {
+			instances = r.seen.Instances[each] // as old as this run, and better than nothing
+		}
+		for _, i := range instances {
+			if !slices.Contains(want, i.HostPort()) {
+				forbidden = append(forbidden, i.HostPort())
+			}
+		}
+	}
+	return forbidden
+}
+
+// alone holds the lock of this nginx while it changes it: services share it.
+func (r *run) alone(ctx context.Context, step Step, change func(context.Context) error) (err error) {
+	holder := registry.Holder{User: r.record.By.User, Host: r.record.By.Host, PID: r.record.By.PID, Deployment: r.record.ID, Since: time.Now().UTC()}
+	ctx, lock, err := r.Locker.Acquire(ctx, r.Settings.ProxyLock, holder, proxyLockWait, func(h registry.Holder) {
+		r.waiting(step, "another deployment changes this nginx: "+h.String())
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.Release(ctx)) }()
+	return change(ctx)
+}
+
+// switchBack puts the previous files back, and waits until no worker is left
+// that sends to the new color, so that this one can be stopped.
+func (r *run) switchBack(ctx context.Context, step Step, change proxy.Change) (string, error) {
+	var back proxy.Change
+	err := r.alone(ctx, step, func(ctx context.Context) (err error) {
+		back, err = r.Proxy.Restore(ctx, change)
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	limited, done := context.WithTimeout(ctx, r.Settings.DrainTimeout)
+	defer done()
+	drained, err := r.Proxy.Drain(limited, back, func(d proxy.Draining) { r.waiting(step, d.String()) })
+	if err != nil && !errors.Is(err, proxy.ErrDrain) {
+		return "", err
+	}
+	return back.String() + "; " + drained.String(), nil
+}
+
+// commit records the new color. What Consul did is found out when its answer
+// was lost, because everything after depends on it.
+func (r *run) commit(ctx context.Context) (string, error) {
+	if err := context.Cause(ctx); err != nil {
+		return "", err
+	}
+	// From here on an interrupt comes too late.
+	ctx, done := context.WithTimeout(context.WithoutCancel(ctx), r.Settings.UndoTimeout)
+	defer done()
+	document, err := r.record.document()
+	if err != nil {
+		return "", err
+	}
+	set := r.Colors.SetOp(r.plan.Service, r.seen.Live, r.plan.To)
+	err = r.Journal.Save(ctx, r.lock, r.plan.Service, r.record.ID, document, set)
+	if err != nil {
+		if err = r.settle(ctx, err); err != nil {
+			return "", err
+		}
+	}
+	r.committed, r.undo = true, nil
+	r.guardOff.Store(true)
+	return fmt.Sprintf("%s = %s", set.KV.Key, r.plan.To), nil
+}
+
+// settle decides what a commit that returned err has done: nil when Consul
+// recorded the color all the same, err when it surely did not, and errUncertain
+// when there is no telling.
+func (r *run) settle(ctx context.Context, err error) error {
+	var dial *net.OpError
+	unsent := errors.As(err, &dial) && dial.Op == "dial"
+	if !errors.Is(err, registry.ErrUnreachable) || unsent {
+		return err
+	}
+	for {
+		live, readErr := r.Colors.Live(ctx, r.plan.Service)
+		switch {
+		case readErr == nil && live.Color == r.plan.To && live.Index > r.seen.Live.Index:
+			return nil
+		case readErr == nil:
+			return err
+		}
+		timer := time.NewTimer(time.Second)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return fmt.Errorf("%w: %w", errUncertain, err)
+		}
+	}
+}
+
+// drain waits until no worker of nginx is left that may have requests at a
+// color.
+func (r *run) drain(ctx context.Context, step Step) (string, error) {
+	ctx, done := context.WithTimeoutCause(ctx, r.Settings.DrainTimeout, proxy.ErrDrain)
+	defer done()
+	drained, err := r.Proxy.Drain(ctx, r.changes[color.Next(step.Color)], func(d proxy.Draining) { r.waiting(step, d.String()) })
+	return drained.String(), err
+}
+
+// stop stops a color and keeps its containers. It is done when the catalog
+// knows them no more.
+func (r *run) stop(ctx context.Context, step Step) (string, error) {
+	old := r.seen.Containers[step.Color]
+	if _, err := r.Engine.Stop(ctx, old, r.Settings.StopTimeout); err != nil {
+		return "", hint.Wrap(err, "docker stop "+names(old))
+	}
+	return "stopped " + names(old), r.waitGone(ctx, step.Color, old)
+}
+
+// waitGone waits until none of the containers is registered any more.
+func (r *run) waitGone(ctx context.Context, c color.Color, containers []engine.Container) error {
+	ctx, done := context.WithTimeoutCause(ctx, deregisterTimeout, fmt.Errorf("still there after %s", deregisterTimeout))
+	defer done()
+	name := r.Source.Catalog(c)
+	var left []registry.Instance
+	err := r.Catalog.Wait(ctx, name, func(instances []registry.Instance) bool {
+		left = remaining(containers, instances)
+		return len(left) == 0
+	})
+	if err != nil && len(left) > 0 {
+		return hint.Wrap(fmt.Errorf("%s in Consul: %s at %s: %w", name, left[0].ID, left[0].HostPort(), err),
+			"consul services deregister -id="+left[0].ID)
+	}
+	return err
+}
+
+// waiting tells a person what a step waits for.
+func (r *run) waiting(step Step, message string) {
+	r.Report(Event{Time: time.Now(), Kind: Waiting, Step: step.Verb, Color: step.Color, Message: message})
+}
+
+// waited returns the cause of ctx's end when it ended, with err's text.
+func waited(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+	}
+	return err
+}
+
+func names(list []engine.Container) string {
+	all := make([]string, 0, len(list))
+	for _, c := range list {
+		all = append(all, c.Name)
+	}
+	return strings.Join(all, " ")
+}
