@@ -1,0 +1,232 @@
+package registrator
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/go-connections/nat"
+	"github.com/hashicorp/consul/api"
+)
+
+// soon is how long Consul may take to show what happened to a container.
+const soon = 2 * time.Second
+
+// has fails until exactly these ids begin with prefix in the agent.
+func (c *consul) has(prefix string, ids ...string) error {
+	services, err := c.services(prefix)
+	if err != nil {
+		return err
+	}
+	if got := slices.Sorted(maps.Keys(services)); !slices.Equal(got, slices.Sorted(slices.Values(ids))) {
+		return fmt.Errorf("Consul has %q, want %q", got, ids)
+	}
+	return nil
+}
+
+func TestAContainerIsRegisteredWhileItRuns(t *testing.T) {
+	t.Parallel()
+	c, d := startConsul(t), useDocker(t)
+	host, name := unique(t, "host"), unique(t, "web")
+	startRegistrator(t, d, c.uri(), configFor(host)).synced(t)
+
+	id := d.run(serving(name, "SERVICE_NAME="+name, "SERVICE_BG_DEPLOY=20261121-010203-7f3a"))
+	want := host + ":" + name + ":80"
+	eventually(t, soon, func() error { return c.has(want, want) })
+	eventually(t, soon, func() error {
+		found, err := c.catalogIDs(name)
+		if err == nil && (found[want] == nil || found[want].ServiceMeta["bg_deploy"] != "20261121-010203-7f3a") {
+			err = fmt.Errorf("the catalog has %v", found)
+		}
+		return err
+	})
+
+	first := publishedPort(t, d, id)
+	d.stop(id)
+	eventually(t, soon, func() error { return c.has(want) })
+	d.start(id)
+	if first == publishedPort(t, d, id) {
+		t.Log("Docker gave the same port again")
+	}
+	eventually(t, soon, func() error {
+		services, err := c.services(want)
+		if err == nil && (services[want] == nil || services[want].Port != publishedPort(t, d, id)) {
+			err = fmt.Errorf("Consul has %v", services)
+		}
+		return err
+	})
+}
+
+func publishedPort(t *testing.T, d *docker, id string) int {
+	t.Helper()
+	inspected, err := d.api.ContainerInspect(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range inspected.NetworkSettings.Ports["80/tcp"] {
+		port, err := nat.ParsePort(b.HostPort)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return port
+	}
+	t.Fatal("no published port")
+	return 0
+}
+
+func TestAContainerThatDiesAtOnceLeavesNothing(t *testing.T) {
+	t.Parallel()
+	c, d := startConsul(t), useDocker(t)
+	host := unique(t, "host")
+	r := startRegistrator(t, d, c.uri(), configFor(host))
+	r.synced(t)
+	for range 5 {
+		d.run(serving(unique(t, "dying"), "EXIT=1"))
+	}
+	last := unique(t, "last")
+	d.run(serving(last))
+	eventually(t, soon, func() error { return c.has(host+":bgreg-last", host+":"+last+":80") })
+	eventually(t, soon, func() error { return c.has(host + ":bgreg-dying") })
+}
+
+func TestACrashLoopIsNotRegisteredBetweenItsAttempts(t *testing.T) {
+	t.Parallel()
+	c, d := startConsul(t), useDocker(t)
+	host := unique(t, "host")
+	startRegistrator(t, d, c.uri(), configFor(host)).synced(t)
+	loop := serving(unique(t, "looping"), "EXIT=3")
+	loop.HostConfig.RestartPolicy = container.RestartPolicy{Name: container.RestartPolicyAlways}
+	id := d.run(loop)
+	eventually(t, 30*time.Second, func() error {
+		inspected, err := d.api.ContainerInspect(t.Context(), id)
+		if err == nil && inspected.RestartCount < 3 {
+			err = fmt.Errorf("%d restarts", inspected.RestartCount)
+		}
+		return err
+	})
+	eventually(t, soon, func() error { return c.has(host + ":bgreg-looping") })
+}
+
+func TestARenamedContainerChangesItsID(t *testing.T) {
+	t.Parallel()
+	c, d := startConsul(t), useDocker(t)
+	host, before, after := unique(t, "host"), unique(t, "before"), unique(t, "after")
+	startRegistrator(t, d, c.uri(), configFor(host)).synced(t)
+	id := d.run(serving(before))
+	eventually(t, soon, func() error { return c.has(host+":"+before, host+":"+before+":80") })
+	if err := d.api.ContainerRename(t.Context(), id, after); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, soon, func() error { return c.has(host+":"+after, host+":"+after+":80") })
+	eventually(t, soon, func() error { return c.has(host + ":" + before) })
+}
+
+func TestOnlyItsOwnServicesAreRemoved(t *testing.T) {
+	t.Parallel()
+	c, d := startConsul(t), useDocker(t)
+	host := unique(t, "host")
+	engine, _, err := engine{d.api}.host(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	marked := func(id string, m Mark) *api.AgentServiceRegistration {
+		return &api.AgentServiceRegistration{ID: id, Name: "x", Port: 1, Address: "10.0.0.1",
+			TaggedAddresses: map[string]api.ServiceAddress{m.key(): {Address: "10.0.0.2", Port: 1}}}
+	}
+	const gone = "0123456789ab"
+	for _, s := range []*api.AgentServiceRegistration{
+		{ID: "by-hand", Name: "x"},
+		{ID: host + ":stock:80", Name: "x"},
+		marked("other-host", Mark{"elsewhere", engine, gone}),
+		marked("other-engine", Mark{host, "ffffffffffff", gone}),
+		marked("own-custom-id", Mark{host, engine, gone}),
+		marked(host+":own:80", Mark{host, engine, gone}),
+	} {
+		if err := c.api.Agent().ServiceRegister(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := startRegistrator(t, d, c.uri(), configFor(host))
+	r.synced(t)
+	for prefix, want := range map[string][]string{
+		"own-": nil, host + ":own": nil, "by-hand": {"by-hand"}, "other-": {"other-engine", "other-host"},
+		host + ":stock": {host + ":stock:80"},
+	} {
+		if err := c.has(prefix, want...); err != nil {
+			t.Error(err)
+		}
+	}
+	r.stop()
+
+	cleaning := configFor(host)
+	cleaning.Cleanup = true
+	startRegistrator(t, d, c.uri(), cleaning).synced(t)
+	for prefix, want := range map[string][]string{
+		"by-hand": {"by-hand"}, "other-": {"other-host"}, host + ":stock": nil,
+	} {
+		if err := c.has(prefix, want...); err != nil {
+			t.Errorf("with -cleanup: %v", err)
+		}
+	}
+}
+
+func TestTwoHostsShareOneConsul(t *testing.T) {
+	t.Parallel()
+	c, d := startConsul(t), useDocker(t)
+	one, two, name := unique(t, "one"), unique(t, "two"), unique(t, "web")
+	startRegistrator(t, d, c.uri(), configFor(one)).synced(t)
+	second := startRegistrator(t, d, c.uri(), configFor(two))
+	second.synced(t)
+	id := d.run(serving(name))
+	both := func() error {
+		if err := c.has(one+":"+name, one+":"+name+":80"); err != nil {
+			return err
+		}
+		return c.has(two+":"+name, two+":"+name+":80")
+	}
+	eventually(t, soon, both)
+	second.stop()
+	d.stop(id)
+	eventually(t, soon, func() error { return c.has(one + ":" + name) })
+	if err := c.has(two+":"+name, two+":"+name+":80"); err != nil {
+		t.Errorf("the stopped registrator's service: %v", err)
+	}
+}
+
+func TestOnSuccessKeepsTheServicesOfAFailedContainer(t *testing.T) {
+	t.Parallel()
+	c, d := startConsul(t), useDocker(t)
+	host := unique(t, "host")
+	cfg := configFor(host)
+	cfg.Deregister = OnSuccess
+	r := startRegistrator(t, d, c.uri(), cfg)
+	r.synced(t)
+	failing, killed := unique(t, "failing"), unique(t, "killed")
+	idFailing := d.run(serving(failing, "FAIL_AFTER=1s"))
+	idKilled := d.run(serving(killed))
+	eventually(t, soon, func() error { return c.has(host+":"+failing, host+":"+failing+":80") })
+	eventually(t, soon, func() error { return c.has(host+":"+killed, host+":"+killed+":80") })
+	if err := d.api.ContainerKill(t.Context(), idKilled, "KILL"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, soon, func() error { return c.has(host + ":" + killed) })
+	eventually(t, 10*time.Second, func() error {
+		inspected, err := d.api.ContainerInspect(t.Context(), idFailing)
+		if err == nil && inspected.State.Running {
+			err = fmt.Errorf("it still runs")
+		}
+		return err
+	})
+	// A later container shows that the end of the first one was seen.
+	later := unique(t, "later")
+	d.run(serving(later))
+	eventually(t, soon, func() error { return c.has(host+":"+later, host+":"+later+":80") })
+	if err := c.has(host+":"+failing, host+":"+failing+":80"); err != nil {
+		t.Error(err)
+	}
+	d.remove(idFailing)
+	eventually(t, soon, func() error { return c.has(host + ":" + failing) })
+}
