@@ -21,10 +21,21 @@ type Change struct {
 	// None of them accepts connections any more.
 	OldWorkers []int
 	NewWorkers []int
-	// Order of what happened, for the record.
-	Written   []string      // paths
-	Reload    time.Duration // from the signal until no old worker accepted
-	Confirmed int           // answers of the new color in a row; 0 without a URL
+	Written    []string      // paths, in the order of writing
+	Reload     time.Duration // from the signal until no old worker accepted
+	Confirmed  int           // answers of the new color in a row; 0 without a URL
+}
+
+// String says what was observed, for a line of progress and for the record.
+func (c Change) String() string {
+	if !c.Reloaded {
+		return fmt.Sprintf("nothing to write; %d answers confirmed it", c.Confirmed)
+	}
+	text := fmt.Sprintf("wrote %d files, %d new workers after %s", len(c.Written), len(c.NewWorkers), c.Reload.Round(time.Millisecond))
+	if c.Confirmed > 0 {
+		text += fmt.Sprintf(", %d answers confirmed it", c.Confirmed)
+	}
+	return text
 }
 
 // Apply makes files what nginx runs with. It proves them in a copy of nginx's
@@ -37,10 +48,11 @@ func (n *Nginx) Apply(ctx context.Context, files Files) (Change, error) {
 	return n.put(ctx, files, n.confirm)
 }
 
-// Restore makes previous files what nginx runs with, in the same way. It asks
-// for no answer of a color: the previous one may be the reason to switch away.
-func (n *Nginx) Restore(ctx context.Context, previous Files) (Change, error) {
-	return n.put(ctx, previous, func(context.Context, Files) (int, error) { return 0, nil })
+// Restore undoes change: it makes its previous files what nginx runs with, in
+// the same way. It asks for no answer of a color: the previous one may be the
+// reason to switch away.
+func (n *Nginx) Restore(ctx context.Context, change Change) (Change, error) {
+	return n.put(ctx, change.Previous, func(context.Context, Files) (int, error) { return 0, nil })
 }
 
 // confirmer waits until nginx answers as files say, and returns the number of
@@ -48,54 +60,45 @@ func (n *Nginx) Restore(ctx context.Context, previous Files) (Change, error) {
 type confirmer func(ctx context.Context, files Files) (int, error)
 
 func (n *Nginx) put(ctx context.Context, files Files, confirm confirmer) (Change, error) {
-	previous, err := n.read(ctx)
+	seen, err := n.look(ctx)
 	if err != nil {
 		return Change{}, err
 	}
-	change := Change{Files: files, Previous: previous}
-	if files.same(previous) {
+	change := Change{Files: files, Previous: seen.files}
+	if files.same(seen.files) {
 		// The files may be there without nginx having read them, when an
 		// earlier attempt died before its reload. Only answers tell.
 		if change.Confirmed = n.serves(ctx, files); change.Confirmed > 0 {
+			change.OldWorkers, change.NewWorkers = seen.workers.leaving, seen.workers.serving
 			return change, nil
 		}
 	}
-	way, err := n.prove(ctx, previous, files)
+	way, err := n.prove(ctx, seen, files)
 	if err != nil {
 		return Change{}, err
 	}
-	if err := n.perform(ctx, &change, way, confirm); err != nil {
+	if err := n.perform(ctx, &change, seen, way, confirm); err != nil {
 		return Change{}, n.putBack(ctx, change, way, err)
 	}
 	return change, nil
 }
 
-// prove returns a way from one state of the disk to another that nginx accepts
-// at each of its steps, without touching the disk.
-func (n *Nginx) prove(ctx context.Context, from, to Files) ([]write, error) {
-	if from.same(to) {
+// prove returns a way from what was seen to files that nginx accepts at each of
+// its steps, without touching the disk.
+func (n *Nginx) prove(ctx context.Context, seen look, files Files) ([]write, error) {
+	if seen.files.same(files) {
 		return nil, nil
 	}
-	ways := orders(from, to)
-	before, err := n.workers(ctx)
-	if err != nil {
-		return nil, err
+	ways := orders(seen.files, files)
+	if seen.untold != nil {
+		return ways[0], nil // the check after writing has to do
 	}
-	now, err := n.dump(ctx, before.master)
-	if errors.Is(err, errNoDump) || errors.Is(err, ErrBroken) && n.own(err) {
-		// Without nginx's own test, or when what is broken is what shall be
-		// replaced, the check after writing has to do.
-		return ways[0], nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	if err := n.try(ctx, now, before.master, to); err != nil {
+	if err := n.try(ctx, seen, files); err != nil {
 		return nil, err
 	}
 	var refused error
 	for _, way := range ways {
-		if refused = n.tryBetween(ctx, now, before.master, way); refused == nil {
+		if refused = n.tryBetween(ctx, seen, way); refused == nil {
 			return way, nil
 		}
 		if !errors.Is(refused, ErrRefused) {
@@ -107,9 +110,9 @@ func (n *Nginx) prove(ctx context.Context, from, to Files) ([]write, error) {
 }
 
 // tryBetween tests the states of way before the last one.
-func (n *Nginx) tryBetween(ctx context.Context, now dump, master process, way []write) error {
+func (n *Nginx) tryBetween(ctx context.Context, seen look, way []write) error {
 	for _, w := range way[:len(way)-1] {
-		if err := n.try(ctx, now, master, w.state); err != nil && !errors.Is(err, ErrNotIncluded) {
+		if err := n.try(ctx, seen, w.state); err != nil && !errors.Is(err, ErrNotIncluded) {
 			return err
 		}
 	}
@@ -126,14 +129,14 @@ func (n *Nginx) own(err error) bool {
 
 // perform writes, checks, reloads and confirms. It keeps change up to date, so
 // that what was done can be undone when it fails half-way.
-func (n *Nginx) perform(ctx context.Context, change *Change, way []write, confirm confirmer) error {
+func (n *Nginx) perform(ctx context.Context, change *Change, seen look, way []write, confirm confirmer) error {
 	for _, w := range way {
 		if err := n.writeFile(ctx, w.file); err != nil {
 			return err
 		}
 		change.Written = append(change.Written, w.file.Path)
 	}
-	if err := n.check(ctx); err != nil {
+	if err := n.check(ctx, seen.workers.master); err != nil {
 		return err
 	}
 	if err := n.reload(ctx, change); err != nil {
@@ -145,12 +148,8 @@ func (n *Nginx) perform(ctx context.Context, change *Change, way []write, confir
 }
 
 // check runs the configured check command on what is on disk.
-func (n *Nginx) check(ctx context.Context) error {
-	before, err := n.workers(ctx)
-	if err != nil {
-		return err
-	}
-	command, ok := n.testCommand(before.master, "-t")
+func (n *Nginx) check(ctx context.Context, master process) error {
+	command, ok := n.testCommand(master, "-t")
 	if !ok {
 		command = n.cfg.CheckCommand
 	}

@@ -12,43 +12,40 @@ import (
 
 // State is what an nginx and a service's share of it look like.
 type State struct {
-	Version  string // such as 1.30.6; "" when the check command is not nginx's
-	Workers  []int  // PIDs that accept connections
-	Leaving  []int  // PIDs of workers that are shutting down
-	Files    Files  // as they are on disk
-	Servers  []string
-	Included bool     // nginx reads the upstreams file that is on disk
-	Warnings []string // what would cost requests or time
+	Version   string   // such as 1.30.6; "" when it is not known
+	Workers   []int    // PIDs that accept connections
+	Leaving   []int    // PIDs of workers that are shutting down
+	Files     Files    // as they are on disk
+	Upstreams []string // addresses "host:port" that the upstreams file sends to
+	Included  bool     // nginx reads that file
+	Warnings  []string // what would cost requests or time
 }
 
 // Observe looks at nginx and at the service's files in it. It changes nothing.
 // Its error is ErrUnreachable when nginx is not there, and ErrBroken when its
-// configuration is invalid as it is.
+// configuration is invalid because of a file that is not the service's.
 func (n *Nginx) Observe(ctx context.Context) (State, error) {
-	now, err := n.workers(ctx)
+	seen, err := n.look(ctx)
 	if err != nil {
 		return State{}, err
 	}
-	state := State{Workers: now.serving, Leaving: now.leaving}
-	if state.Files, err = n.read(ctx); err != nil {
-		return State{}, err
+	state := State{
+		Version: seen.config.version, Workers: seen.workers.serving, Leaving: seen.workers.leaving,
+		Files: seen.files, Included: seen.config.includes(seen.files.Upstreams.Path),
 	}
-	blocks, err := upstreams(state.Files.Upstreams.Data)
+	blocks, err := upstreams(seen.files.Upstreams.Data)
 	if err != nil {
-		state.Warnings = append(state.Warnings, fmt.Sprintf("%s cannot be read: %v", state.Files.Upstreams.Path, err))
+		state.Warnings = append(state.Warnings, fmt.Sprintf("%s cannot be read: %v", seen.files.Upstreams.Path, err))
 	}
 	for _, b := range blocks {
-		state.Servers = append(state.Servers, b.servers...)
+		state.Upstreams = append(state.Upstreams, b.servers...)
 	}
-	config, err := n.dump(ctx, now.master)
 	switch {
-	case errors.Is(err, errNoDump):
-		return state, nil
-	case err != nil:
-		return state, err
+	case errors.Is(seen.untold, ErrBroken):
+		state.Warnings = append(state.Warnings, seen.untold.Error())
+	case seen.untold == nil:
+		state.Warnings = append(state.Warnings, seen.config.warnings(n.cfg.DrainTimeout)...)
 	}
-	state.Version, state.Included = config.version, config.includes(state.Files.Upstreams.Path)
-	state.Warnings = append(state.Warnings, config.warnings(n.cfg.DrainTimeout)...)
 	return state, nil
 }
 

@@ -35,14 +35,15 @@ cd /
 // try tests the configuration that nginx would have with files, in a shadow
 // directory next to nginx, which is gone afterwards. Its error is ErrRefused
 // when nginx does not take it, ErrNotIncluded when nginx would not read one.
-func (n *Nginx) try(ctx context.Context, now dump, master process, files Files) error {
+func (n *Nginx) try(ctx context.Context, seen look, files Files) error {
+	now := seen.config
 	root := "/tmp/.bg-check-" + strings.ToLower(rand.Text()[:12])
 	archive, err := shadow(now, files, root)
 	if err != nil {
 		return err
 	}
 	// -T instead of -t also says which files were read.
-	test, _ := n.testCommand(master, "-T")
+	test, _ := n.testCommand(seen.workers.master, "-T")
 	script := []string{"sh", "-c", shadowScript, "sh", root, path.Dir(now.main)}
 	out, stderr, err := n.host.Run(ctx, slices.Concat(script, test, []string{"-c", root + now.main}), archive)
 	if reason := strings.ReplaceAll(refusal(stderr), root, ""); err != nil && reason != "" {
