@@ -81,8 +81,12 @@ func freePort() int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
+// fresh opens a connection for each request: one that is kept open may belong
+// to an old worker, which answers on it as before.
+var fresh = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+
 func get(url string) (string, error) {
-	resp, err := http.Get(url)
+	resp, err := fresh.Get(url)
 	if err != nil {
 		return "", err
 	}
@@ -262,7 +266,7 @@ func newStand(t *testing.T, options ...standOption) *stand {
 	}
 	s := &stand{docker: cli, container: name, url: fmt.Sprintf("http://127.0.0.1:%d", port)}
 	until(t, "nginx answers", func() bool {
-		resp, err := http.Get(s.url + "/alive")
+		resp, err := fresh.Get(s.url + "/alive")
 		if err == nil {
 			resp.Body.Close()
 		}
