@@ -181,13 +181,19 @@ func refused(err error, codes ...int) bool {
 	return false
 }
 
+// scriptsDisabled reports whether the agent refused a service for its script
+// check, which it answers with 500.
+func scriptsDisabled(err error) bool {
+	return refused(err, http.StatusInternalServerError) && strings.Contains(err.Error(), "Scripts are disabled")
+}
+
 // mend adds a hint to the refusals that a user can mend.
 func mend(err error) error {
 	switch {
 	case refused(err, http.StatusForbidden, http.StatusUnauthorized):
 		return hint.Wrap(err, "set CONSUL_HTTP_TOKEN to a token with service:write on the services' names")
-	case err != nil && strings.Contains(err.Error(), "Scripts are disabled"):
-		return hint.Wrap(err, "start the Consul agent with -enable-local-script-checks or use SERVICE_CHECK_HTTP")
+	case scriptsDisabled(err):
+		return hint.Wrap(err, "start the Consul agent with -enable-script-checks, or use SERVICE_CHECK_HTTP")
 	}
 	return err
 }

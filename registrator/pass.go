@@ -177,7 +177,7 @@ func summary(errs []error) error {
 	worst := errs[0]
 	allRefused := true
 	for _, err := range errs {
-		if !refused(err, http.StatusBadRequest) {
+		if !refused(err, http.StatusBadRequest) && !scriptsDisabled(err) {
 			worst, allRefused = err, false
 			break
 		}

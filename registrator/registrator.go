@@ -46,8 +46,11 @@ type Registrator struct {
 
 	host   Host
 	hints  *hints
-	seen   map[string]seen // by container id; belongs to the goroutine that runs passes
 	status *status
+
+	// These belong to the goroutine that runs passes.
+	seen      map[string]seen // by container id
+	complaint string          // what the last pass failed with
 }
 
 // New returns a registrator, or an error that wraps ErrConfig.
@@ -188,9 +191,23 @@ func (r *Registrator) tryPass(ctx context.Context, trigger string) error {
 	r.status.passed(trigger, taken, time.Since(start), err)
 	if err != nil {
 		r.hints.giveBack(taken)
+	}
+	r.complain(trigger, err)
+	return err
+}
+
+// complain logs err, unless the last pass already failed with it and this one
+// only ran because of some other container.
+func (r *Registrator) complain(trigger string, err error) {
+	last := r.complaint
+	r.complaint = ""
+	if err == nil {
+		return
+	}
+	r.complaint = err.Error()
+	if r.complaint != last || trigger != "hint" {
 		r.log.Warn("not in step with Docker; retrying", "trigger", trigger, "error", err, "hint", hint.Of(err))
 	}
-	return err
 }
 
 // watchDocker hands Docker's events on as hints. When the stream ends, some may

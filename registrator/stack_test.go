@@ -111,6 +111,7 @@ type consul struct {
 	args []string
 	cmd  *exec.Cmd
 	addr string
+	data string // its directory
 	api  *api.Client
 }
 
@@ -133,9 +134,9 @@ var consulBinary = sync.OnceValues(func() (string, error) {
 func startConsul(t *testing.T, more ...string) *consul {
 	t.Helper()
 	ports := freePorts(t, 4)
-	c := &consul{t: t, addr: fmt.Sprintf("127.0.0.1:%d", ports[0])}
+	c := &consul{t: t, addr: fmt.Sprintf("127.0.0.1:%d", ports[0]), data: filepath.Join(t.TempDir(), "data")}
 	performance := `performance { raft_multiplier = 1 } leave_on_terminate = false`
-	c.args = append([]string{"agent", "-server", "-bootstrap-expect=1", "-data-dir", t.TempDir(), "-bind=127.0.0.1",
+	c.args = append([]string{"agent", "-server", "-bootstrap-expect=1", "-data-dir", c.data, "-bind=127.0.0.1",
 		"-client=127.0.0.1", "-log-level=warn", "-node=" + unique(t, "node"), "-hcl=" + performance,
 		fmt.Sprint("-http-port=", ports[0]), fmt.Sprint("-server-port=", ports[1]), fmt.Sprint("-serf-lan-port=", ports[2]),
 		fmt.Sprint("-serf-wan-port=", ports[3]), "-dns-port=-1", "-grpc-port=-1", "-grpc-tls-port=-1"}, more...)
@@ -265,7 +266,20 @@ func (d *docker) build() *docker {
 		d.t.Fatalf("build the test image: %v: %s", err, out)
 	}
 	d.image = imageName
+	d.expose()
 	return d
+}
+
+// expose makes the variant of the image that exposes port 80 by itself, the only
+// way for a container that shares another one's network to expose one.
+func (d *docker) expose() {
+	d.t.Helper()
+	id := d.create(spec{})
+	_, err := d.api.ContainerCommit(d.t.Context(), id, container.CommitOptions{Reference: imageName + ":exposed",
+		Changes: []string{"EXPOSE 80", "LABEL " + testLabel + "=image"}})
+	if err != nil {
+		d.t.Fatal(err)
+	}
 }
 
 // appBinary compiles testdata/app without cgo, so that it needs no base image.
@@ -386,6 +400,8 @@ func (d *docker) network() string {
 	}
 	return inspected.Name
 }
+
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // running is a registrator under test.
 type running struct {

@@ -1,0 +1,289 @@
+package registrator
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+)
+
+// afterRestart is how long Consul may take to show the truth after a daemon came back.
+const afterRestart = 10 * time.Second
+
+func TestRefusedCallsAreRepeatedUntilTheyHold(t *testing.T) {
+	t.Parallel()
+	c, d := startConsul(t), useDocker(t)
+	middle := record(t, c)
+	host, name := unique(t, "host"), unique(t, "web")
+	r := startRegistrator(t, d, middle.uri(), configFor(host))
+	r.synced(t)
+
+	middle.failing("/v1/agent/service/", http.StatusInternalServerError)
+	id := d.run(serving(name))
+	eventually(t, afterRestart, func() error {
+		if n := middle.count(host + ":" + name); n < 3 {
+			return fmt.Errorf("%d attempts", n)
+		}
+		return nil
+	})
+	if r.status.health().Synced {
+		t.Error("healthy while nothing can be registered")
+	}
+	middle.failing("", 0)
+	eventually(t, afterRestart, func() error { return c.has(host+":"+name, host+":"+name+":80") })
+
+	middle.failing("/v1/agent/service/deregister", http.StatusInternalServerError)
+	d.stop(id)
+	eventually(t, afterRestart, func() error {
+		if r.status.health().Error == "" {
+			return errors.New("no failure yet")
+		}
+		return nil
+	})
+	middle.failing("", 0)
+	eventually(t, afterRestart, func() error { return c.has(host + ":" + name) })
+	eventually(t, afterRestart, func() error {
+		if h := r.status.health(); !h.Synced {
+			return fmt.Errorf("health is %+v", h)
+		}
+		return nil
+	})
+}
+
+func TestOneServiceThatConsulRefusesDoesNotHoldUpOthers(t *testing.T) {
+	t.Parallel()
+	c, d := startConsul(t), useDocker(t) // script checks are off
+	host, bad, good := unique(t, "host"), unique(t, "bad"), unique(t, "good")
+	d.run(serving(bad, "SERVICE_CHECK_SCRIPT=true"))
+	r := startRegistrator(t, d, c.uri(), configFor(host))
+	r.synced(t)
+	d.run(serving(good))
+	eventually(t, soon, func() error { return c.has(host+":"+good, host+":"+good+":80") })
+	if h := r.status.health(); !h.Synced || !strings.Contains(h.Error, bad) {
+		t.Errorf("health is %+v, want synced with the refusal of %s", h, bad)
+	}
+}
+
+func TestConsulKilledAndWithoutItsDataGetsEverythingAgain(t *testing.T) {
+	t.Parallel()
+	c, d := startConsul(t), useDocker(t)
+	host, stays, leaves, comes := unique(t, "host"), unique(t, "stays"), unique(t, "leaves"), unique(t, "comes")
+	r := startRegistrator(t, d, c.uri(), configFor(host))
+	r.synced(t)
+	d.run(serving(stays))
+	left := d.run(serving(leaves, "SERVICE_ID="+host+"-custom"))
+	eventually(t, soon, func() error { return c.has(host, host+":"+stays+":80", host+"-custom") })
+
+	c.kill()
+	d.stop(left)
+	d.run(serving(comes))
+	eventually(t, afterRestart, func() error {
+		if h := r.status.health(); h.Synced || h.Consul {
+			return fmt.Errorf("healthy without Consul: %+v", h)
+		}
+		return nil
+	})
+	c.start() // it remembers the service that went in the meantime
+	eventually(t, afterRestart, func() error { return c.has(host, host+":"+stays+":80", host+":"+comes+":80") })
+
+	c.kill()
+	if err := os.RemoveAll(c.data); err != nil {
+		t.Fatal(err)
+	}
+	c.start()
+	eventually(t, afterRestart, func() error { return c.has(host, host+":"+stays+":80", host+":"+comes+":80") })
+}
+
+func TestARegistratorThatWasKilledLeavesNoGhosts(t *testing.T) {
+	t.Parallel()
+	c, d := startConsul(t), useDocker(t)
+	host, stays, leaves, custom, comes := unique(t, "host"), unique(t, "stays"), unique(t, "leaves"), unique(t, "custom"), unique(t, "comes")
+	child := startChild(t, c.uri(), configFor(host))
+	d.run(serving(stays))
+	gone := []string{d.run(serving(leaves)), d.run(serving(custom, "SERVICE_ID="+host+"-custom"))}
+	eventually(t, afterRestart, func() error {
+		return c.has(host, host+":"+stays+":80", host+":"+leaves+":80", host+"-custom")
+	})
+	kill9(t, child)
+	for _, id := range gone {
+		d.remove(id)
+	}
+	d.run(serving(comes))
+	startChild(t, c.uri(), configFor(host))
+	eventually(t, afterRestart, func() error { return c.has(host, host+":"+stays+":80", host+":"+comes+":80") })
+}
+
+// startChild runs a registrator as a process of its own.
+func startChild(t *testing.T, uri string, cfg Config) *exec.Cmd {
+	t.Helper()
+	config, err := json.Marshal(struct {
+		Config Config
+		URI    string
+	}{cfg, uri})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childVariable+"="+string(config))
+	cmd.Stdout, cmd.Stderr = testWriter{t}, testWriter{t}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { kill9(t, cmd) })
+	return cmd
+}
+
+// kill9 ends a process without a chance to clean up. Killing twice is fine.
+func kill9(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	if cmd.ProcessState == nil {
+		if err := cmd.Process.Kill(); err != nil {
+			t.Error(err)
+		}
+		_ = cmd.Wait() // says that it was killed
+	}
+}
+
+func TestWithoutConsulTheStartFailsAfterTheAttempts(t *testing.T) {
+	t.Parallel()
+	d := useDocker(t)
+	requests := make(chan struct{}, 10)
+	broken := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		requests <- struct{}{}
+		http.Error(w, "no", http.StatusInternalServerError)
+	}))
+	t.Cleanup(broken.Close)
+	cfg := configFor("host")
+	cfg.RetryAttempts, cfg.RetryInterval = 2, time.Millisecond
+	consul, err := NewConsul("consul://" + strings.TrimPrefix(broken.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := New(cfg, d.api, consul, discard())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Run(t.Context()); !errors.Is(err, ErrConsul) {
+		t.Errorf("error is %v, want ErrConsul", err)
+	}
+	if len(requests) != 3 {
+		t.Errorf("%d attempts, want 1 and 2 more", len(requests))
+	}
+}
+
+func TestHealthAndMetricsAreServed(t *testing.T) {
+	t.Parallel()
+	c, d := startConsul(t), useDocker(t)
+	cfg := configFor(unique(t, "host"))
+	cfg.Listen = fmt.Sprintf("127.0.0.1:%d", freePorts(t, 1)[0])
+	startRegistrator(t, d, c.uri(), cfg).synced(t)
+	if code, body := get(t, "http://"+cfg.Listen+"/health"); code != http.StatusOK || !strings.Contains(body, `"synced":true`) {
+		t.Errorf("/health answers %d %s", code, body)
+	}
+	name := unique(t, "web")
+	d.run(serving(name))
+	eventually(t, soon, func() error { return c.has(cfg.Hostname+":"+name, cfg.Hostname+":"+name+":80") })
+	_, metrics := get(t, "http://"+cfg.Listen+"/metrics")
+	for _, name := range []string{"containers", "services", "events_total", "passes_total", "lag_seconds_count", "connected", "calls_total", "last_sync_timestamp_seconds"} {
+		if !strings.Contains(metrics, "\nbg_registrator_"+name) {
+			t.Errorf("/metrics lacks bg_registrator_%s", name)
+		}
+	}
+	c.kill()
+	eventually(t, afterRestart, func() error {
+		if code, body := get(t, "http://"+cfg.Listen+"/health"); code != http.StatusServiceUnavailable {
+			return fmt.Errorf("/health answers %d %s without Consul", code, body)
+		}
+		return nil
+	})
+}
+
+func get(t *testing.T, url string) (int, string) {
+	t.Helper()
+	response, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, string(body)
+}
+
+// TestAPublishedPortIsReachedFromEverywhere asks a container on a Compose network
+// by its registered address: from the host, from the default bridge, from its own
+// network and from another one, where an nginx may be.
+func TestAPublishedPortIsReachedFromEverywhere(t *testing.T) {
+	t.Parallel()
+	c, d := startConsul(t), useDocker(t)
+	host, name, own, other := unique(t, "host"), unique(t, "web"), d.network(), d.network()
+	startRegistrator(t, d, c.uri(), configFor(host)).synced(t)
+	s := serving(name, "ANSWER=it is me")
+	s.HostConfig.NetworkMode = container.NetworkMode(own)
+	d.run(s)
+	id := host + ":" + name + ":80"
+	eventually(t, soon, func() error { return c.has(id, id) })
+	services, err := c.services(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := fmt.Sprintf("http://%s:%d/", services[id].Address, services[id].Port)
+	if _, body := get(t, url); body != "it is me" {
+		t.Errorf("from the host %s answers %q", url, body)
+	}
+	gateway, err := engine{d.api}.gateway(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// What a registrator in a container of its own would register.
+	viaGateway := fmt.Sprintf("http://%s:%d/", gateway, services[id].Port)
+	for _, network := range []string{"bridge", own, other, "host"} {
+		for _, url := range []string{url, viaGateway} {
+			if body := d.getFrom(network, url); body != "it is me" {
+				t.Errorf("from network %s %s answers %q", network, url, body)
+			}
+		}
+	}
+}
+
+// getFrom asks url in a container on network and returns what it printed.
+func (d *docker) getFrom(network, url string) string {
+	d.t.Helper()
+	s := spec{Name: unique(d.t, "probe")}
+	s.Env = []string{"GET=" + url}
+	s.Tty = true // so that the log is what was printed, without frames
+	s.HostConfig.NetworkMode = container.NetworkMode(network)
+	id := d.create(s)
+	ended, errs := d.api.ContainerWait(d.t.Context(), id, container.WaitConditionNextExit)
+	d.start(id)
+	select {
+	case <-ended:
+	case err := <-errs:
+		d.t.Fatal(err)
+	case <-time.After(30 * time.Second):
+		d.t.Fatal("the probe does not end")
+	}
+	log, err := d.api.ContainerLogs(d.t.Context(), id, container.LogsOptions{ShowStdout: true})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer log.Close()
+	out, err := io.ReadAll(log)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return strings.TrimSpace(string(out))
+}
