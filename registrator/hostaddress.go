@@ -86,12 +86,25 @@ func (e engine) gateway(ctx context.Context) (netip.Addr, error) {
 	}
 	for _, n := range networks {
 		for _, config := range n.IPAM.Config {
-			if addr, err := netip.ParseAddr(config.Gateway); err == nil && n.Name == network.NetworkBridge && addr.Is4() {
+			if addr := gatewayOf(config); n.Name == network.NetworkBridge && addr.Is4() {
 				return addr, nil
 			}
 		}
 	}
 	return netip.Addr{}, nil
+}
+
+// gatewayOf returns a subnet's gateway. A daemon that was never told one lists
+// none, and takes the first address.
+func gatewayOf(config network.IPAMConfig) netip.Addr {
+	if addr, err := netip.ParseAddr(config.Gateway); err == nil {
+		return addr
+	}
+	subnet, err := netip.ParsePrefix(config.Subnet)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return subnet.Masked().Addr().Next()
 }
 
 // lookup returns the IPv4 addresses of a name; one that cannot be resolved has none.
