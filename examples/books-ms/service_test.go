@@ -1,0 +1,232 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+func TestEachRouteAnswers(t *testing.T) {
+	s := start(t, config{Version: "1.2", Color: "green"})
+	tests := []struct {
+		name, method, path, body string
+		status                   int
+		answer                   string
+	}{
+		{"ping", "GET", "/ping", "", 200, "pong\n"},
+		{"an empty list", "GET", "/api/v1/books", "", 200, "[]\n"},
+		{"a first book", "POST", "/api/v1/books", `{"title":"One"}`, 201, `{"id":1,"title":"One"}` + "\n"},
+		{"a second book", "POST", "/api/v1/books", `{"title":"Two","author":"A"}`, 201, `{"id":2,"title":"Two","author":"A"}` + "\n"},
+		{"a book", "GET", "/api/v1/books/1", "", 200, `{"id":1,"title":"One"}` + "\n"},
+		{"the newest first", "GET", "/api/v1/books", "", 200, `[{"id":2,"title":"Two","author":"A"},{"id":1,"title":"One"}]` + "\n"},
+		{"a limit", "GET", "/api/v1/books?limit=1", "", 200, `[{"id":2,"title":"Two","author":"A"}]` + "\n"},
+		{"a limit too high", "GET", "/api/v1/books?limit=101", "", 400, ""},
+		{"no such book", "GET", "/api/v1/books/99", "", 404, ""},
+		{"no number", "GET", "/api/v1/books/x", "", 400, ""},
+		{"no JSON", "POST", "/api/v1/books", `{`, 400, ""},
+		{"no title", "POST", "/api/v1/books", `{}`, 400, ""},
+		{"too long", "POST", "/api/v1/books", `{"title":"` + strings.Repeat("x", maxBody) + `"}`, 400, ""},
+		{"slow", "GET", "/api/v1/slow?ms=20", "", 200, "20\n"},
+		{"too slow", "GET", "/api/v1/slow?ms=60001", "", 400, ""},
+		{"no such path", "GET", "/nothing", "", 404, ""},
+		{"a wrong method", "DELETE", "/api/v1/books", "", 405, ""},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			resp, body := request(t, test.method, s.url()+test.path, test.body)
+			if resp.StatusCode != test.status {
+				t.Errorf("status %d instead of %d: %s", resp.StatusCode, test.status, body)
+			}
+			if test.answer != "" && body != test.answer {
+				t.Errorf("answer %q instead of %q", body, test.answer)
+			}
+			if v, c := resp.Header.Get("X-Version"), resp.Header.Get("X-Color"); v != "1.2" || c != "green" {
+				t.Errorf("version %q and color %q", v, c)
+			}
+		})
+	}
+}
+
+func TestTheIntegrationTestsPassOnAServiceThatWorks(t *testing.T) {
+	s := start(t, config{})
+	if err := integrate(t.Context(), s.url(), io.Discard); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTheIntegrationTestsFailOnAServiceThatDoesNot(t *testing.T) {
+	s := start(t, config{FailAfter: time.Nanosecond})
+	if err := integrate(t.Context(), s.url(), io.Discard); err == nil {
+		t.Error("no error")
+	}
+	if err := integrate(t.Context(), "", io.Discard); err == nil {
+		t.Error("no error without a DOMAIN")
+	}
+}
+
+func TestFailAfterSwitchFailsOnlyThroughAProxy(t *testing.T) {
+	s := start(t, config{FailAfterSwitch: true})
+	if resp, _ := request(t, "GET", s.url()+"/ping", ""); resp.StatusCode != 200 {
+		t.Errorf("directly: %s", resp.Status)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), "GET", s.url()+"/ping", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("X-Forwarded-For", "10.0.0.1")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != 500 {
+		t.Errorf("through a proxy: %s", resp.Status)
+	}
+}
+
+func TestTheHealthCheckTellsWhetherItIsHealthy(t *testing.T) {
+	for name, test := range map[string]struct {
+		cfg     config
+		healthy bool
+	}{
+		"healthy":     {config{}, true},
+		"FAIL_HEALTH": {config{FailHealth: true}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, port, err := net.SplitHostPort(start(t, test.cfg).address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := checkHealth(t.Context(), port); (err == nil) != test.healthy {
+				t.Errorf("check: %v", err)
+			}
+		})
+	}
+}
+
+func TestAStopFinishesRequestsAndClosesStreams(t *testing.T) {
+	s := start(t, config{})
+	conn, _, err := websocket.Dial(t.Context(), s.url()+"/api/v1/echo", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.CloseNow()
+	events := open(t, s.url()+"/api/v1/events")
+	defer events.Body.Close()
+	lines := bufio.NewReader(events.Body)
+	if line, err := lines.ReadString('\n'); err != nil || line != "id: 1\n" {
+		t.Fatalf("first event: %q, %v", line, err)
+	}
+	finish := post(t, s.address)
+
+	s.stop()
+	if _, _, err := conn.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusGoingAway {
+		t.Errorf("the WebSocket ended with %v", err)
+	}
+	if _, err := io.ReadAll(lines); err != nil {
+		t.Errorf("the events ended with %v", err)
+	}
+	if status, err := finish(); err != nil || status != 201 {
+		t.Errorf("the request in flight: %d, %v", status, err)
+	}
+	if err := s.end(t); err != nil {
+		t.Errorf("the service ended with %v", err)
+	}
+}
+
+func TestAStopGivesUpAfterItsGrace(t *testing.T) {
+	s := start(t, config{StopGrace: time.Millisecond})
+	post(t, s.address)
+	s.stop()
+	if err := s.end(t); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("the service ended with %v", err)
+	}
+}
+
+func TestACrashHasItsExitCode(t *testing.T) {
+	for name, test := range map[string]struct {
+		err  error
+		want int
+	}{
+		"at the start": {serve(t.Context(), config{CrashAtStart: true, ExitCode: 3}, nil), 3},
+		"later":        {start(t, config{CrashAfter: time.Millisecond, ExitCode: 4}).end(t), 4},
+		"not":          {nil, 0},
+		"by itself":    {os.ErrInvalid, 1},
+	} {
+		if got := exitCode(test.err); got != test.want {
+			t.Errorf("%s: %v has the exit code %d instead of %d", name, test.err, got, test.want)
+		}
+	}
+}
+
+// request sends one request and returns its answer, read.
+func request(t *testing.T, method, url, body string) (*http.Response, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, string(answer)
+}
+
+func open(t *testing.T, url string) *http.Response {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), "GET", url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp
+}
+
+// post begins to post a book and returns, once the service waits for its body,
+// a function that sends that and returns the answer's status.
+func post(t *testing.T, address string) func() (int, error) {
+	t.Helper()
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	const body = `{"title":"In flight"}`
+	if _, err := fmt.Fprintf(conn, "POST /api/v1/books HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n", len(body)); err != nil {
+		t.Fatal(err)
+	}
+	answers := bufio.NewReader(conn)
+	if resp, err := http.ReadResponse(answers, nil); err != nil || resp.StatusCode != http.StatusContinue {
+		t.Fatalf("no 100 Continue: %v, %v", resp, err)
+	}
+	return func() (int, error) {
+		if _, err := io.WriteString(conn, body); err != nil {
+			return 0, err
+		}
+		resp, err := http.ReadResponse(answers, nil)
+		if err != nil {
+			return 0, err
+		}
+		defer resp.Body.Close()
+		return resp.StatusCode, nil
+	}
+}
