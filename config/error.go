@@ -89,7 +89,7 @@ func harmless(text string) string {
 // that is nearest, else all of them.
 func didYouMean(word string, known []string) string {
 	near := slices.MinFunc(known, func(a, b string) int { return cmp.Compare(distance(word, a), distance(word, b)) })
-	if distance(word, near) <= min(3, 1+len(near)/3) {
+	if distance(word, near) <= max(1, len(near)/3) {
 		return fmt.Sprintf("; did you mean %q?", near)
 	}
 	return "; known are " + strings.Join(known, ", ")

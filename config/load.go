@@ -221,7 +221,7 @@ func (l *loader) agree(value, where string) error {
 	if !inFile || o.key == "" || l.cfg.Service == value {
 		return nil
 	}
-	return hint.Wrap(o.fail("is %q, and %s is %q", l.cfg.Service, where, value), "run bg in the folder of "+value+", or name it with --config")
+	return hint.Wrap(o.fail("is %q, and %s is %q", l.cfg.Service, where, value), "run bg in the folder of "+value+", or name its bg.yml with --file")
 }
 
 // check looks at values that have to go together.
