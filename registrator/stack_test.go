@@ -135,7 +135,7 @@ func startConsul(t *testing.T, more ...string) *consul {
 	t.Helper()
 	ports := freePorts(t, 4)
 	c := &consul{t: t, addr: fmt.Sprintf("127.0.0.1:%d", ports[0]), data: filepath.Join(t.TempDir(), "data")}
-	performance := `performance { raft_multiplier = 1 } leave_on_terminate = false`
+	performance := `performance { raft_multiplier = 1 } disable_update_check = true`
 	c.args = append([]string{"agent", "-server", "-bootstrap-expect=1", "-data-dir", c.data, "-bind=127.0.0.1",
 		"-client=127.0.0.1", "-log-level=warn", "-node=" + unique(t, "node"), "-hcl=" + performance,
 		fmt.Sprint("-http-port=", ports[0]), fmt.Sprint("-server-port=", ports[1]), fmt.Sprint("-serf-lan-port=", ports[2]),

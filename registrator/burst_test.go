@@ -1,0 +1,196 @@
+package registrator
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+	"golang.org/x/sync/errgroup"
+)
+
+// burstVariable makes the burst tests long: five rounds of 200 containers, once
+// undisturbed and once with each kill. Without it they are short.
+const burstVariable = "BG_BURST"
+
+// burst is a crowd of containers that start and stop all at once.
+type burst struct {
+	d      *docker
+	c      *consul
+	host   string // of the registrator
+	prefix string // of the containers' names
+	ids    []string
+}
+
+// TestBurst starts and stops crowds of containers, some of which end at once or
+// have ids of their own, while something is killed, and compares what Consul has
+// in the end with what runs.
+func TestBurst(t *testing.T) {
+	rounds, size := 1, 20
+	if os.Getenv(burstVariable) != "" {
+		rounds, size = 5, 200
+	}
+	for _, test := range []struct {
+		name   string
+		within time.Duration
+		kill   func(t *testing.T, b *burst, child *exec.Cmd) *exec.Cmd
+	}{
+		{"undisturbed", soon, func(_ *testing.T, _ *burst, child *exec.Cmd) *exec.Cmd { return child }},
+		{"registrator killed", afterRestart, killRegistrator},
+		{"Consul killed", afterRestart, killConsul},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if os.Getenv(burstVariable) == "" {
+				t.Parallel() // the long ones take the whole machine
+			}
+			b := &burst{d: useDocker(t), c: startConsul(t), host: unique(t, "host"), prefix: unique(t, "burst")}
+			b.create(size)
+			child := startChild(t, b.c.uri(), configFor(b.host))
+			for round := range rounds {
+				starting := b.start(round)
+				child = test.kill(t, b, child)
+				b.wait(starting)
+				t.Logf("round %d: %s until Consul had exactly what ran", round, b.settled(t, test.within))
+				b.wait(b.stopAll())
+				t.Logf("round %d: %s until Consul had nothing of it", round, b.settled(t, soon))
+			}
+		})
+	}
+}
+
+func killRegistrator(t *testing.T, b *burst, child *exec.Cmd) *exec.Cmd {
+	b.someRegistered(t)
+	kill9(t, child)
+	return startChild(t, b.c.uri(), configFor(b.host))
+}
+
+func killConsul(t *testing.T, b *burst, child *exec.Cmd) *exec.Cmd {
+	b.someRegistered(t)
+	b.c.kill()
+	b.c.start()
+	return child
+}
+
+// create makes the crowd. Every tenth ends at once, every seventh has an id of its own.
+func (b *burst) create(size int) {
+	b.d.t.Helper()
+	for i := range size {
+		s := serving(fmt.Sprintf("%s-%03d", b.prefix, i))
+		if i%7 == 0 {
+			s.Env = append(s.Env, fmt.Sprintf("SERVICE_ID=%s:custom-%s", b.host, s.Name))
+		}
+		if i%10 == 0 {
+			s.Env = append(s.Env, "EXIT=1")
+		}
+		b.ids = append(b.ids, b.d.create(s))
+	}
+}
+
+// start starts all containers and stops every third as soon as it has started.
+func (b *burst) start(round int) *errgroup.Group {
+	return b.each(func(i int, id string) error {
+		if err := b.d.api.ContainerStart(b.d.t.Context(), id, container.StartOptions{}); err != nil {
+			return err
+		}
+		if (i+round)%3 == 0 {
+			return b.stop(id)
+		}
+		return nil
+	})
+}
+
+func (b *burst) stopAll() *errgroup.Group {
+	return b.each(func(_ int, id string) error { return b.stop(id) })
+}
+
+func (b *burst) stop(id string) error {
+	now := 0
+	return b.d.api.ContainerStop(b.d.t.Context(), id, container.StopOptions{Timeout: &now})
+}
+
+func (b *burst) each(do func(i int, id string) error) *errgroup.Group {
+	g := &errgroup.Group{}
+	g.Go(func() error {
+		workers := errgroup.Group{}
+		workers.SetLimit(8)
+		for i, id := range b.ids {
+			workers.Go(func() error { return do(i, id) })
+		}
+		return workers.Wait()
+	})
+	return g
+}
+
+func (b *burst) wait(g *errgroup.Group) {
+	b.d.t.Helper()
+	if err := g.Wait(); err != nil {
+		b.d.t.Fatal(err)
+	}
+}
+
+// someRegistered waits until the burst is under way.
+func (b *burst) someRegistered(t *testing.T) {
+	t.Helper()
+	eventually(t, time.Minute, func() error {
+		services, err := b.c.services(b.host)
+		if err == nil && len(services) < 3 {
+			err = errors.New("nothing registered yet")
+		}
+		return err
+	})
+}
+
+// settled waits until Consul's catalog has exactly the containers that run, with
+// their ports, and returns how long that took.
+func (b *burst) settled(t *testing.T, within time.Duration) time.Duration {
+	t.Helper()
+	start := time.Now()
+	eventually(t, within, func() error {
+		want, err := b.running()
+		if err != nil {
+			return err
+		}
+		found, err := b.c.catalogIDs(imageName)
+		if err != nil {
+			return err
+		}
+		for id, s := range found {
+			if strings.HasPrefix(id, b.host+":") && strings.Contains(id, b.prefix) && want[id] != s.ServicePort {
+				return fmt.Errorf("Consul has %s with port %d, Docker %d", id, s.ServicePort, want[id])
+			}
+		}
+		for id := range want {
+			if found[id] == nil {
+				return fmt.Errorf("Consul lacks %s", id)
+			}
+		}
+		return nil
+	})
+	return time.Since(start).Round(time.Millisecond)
+}
+
+// running returns the ids that the crowd's running containers should have, with their ports.
+func (b *burst) running() (map[string]int, error) {
+	list, err := b.d.api.ContainerList(b.d.t.Context(), container.ListOptions{Filters: filters.NewArgs(filters.Arg("name", b.prefix))})
+	want := map[string]int{}
+	for _, c := range list {
+		name := strings.TrimPrefix(c.Names[0], "/")
+		id := b.host + ":" + name + ":80"
+		var i int
+		if _, err := fmt.Sscanf(strings.TrimPrefix(name, b.prefix), "-%d", &i); err != nil {
+			return nil, err
+		}
+		if i%7 == 0 {
+			id = b.host + ":custom-" + name
+		}
+		for _, p := range c.Ports {
+			want[id] = int(p.PublicPort)
+		}
+	}
+	return want, err
+}
