@@ -14,9 +14,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -50,7 +52,9 @@ func withConsul(run func() int) int {
 	consul := exec.Command(path, "agent", "-dev", "-log-level=error", "-bind=127.0.0.1", "-http-port="+port,
 		"-grpc-port=-1", "-grpc-tls-port=-1", "-dns-port=-1", "-server-port="+strconv.Itoa(freePort()),
 		"-serf-lan-port="+strconv.Itoa(freePort()), "-serf-wan-port=-1")
-	consul.Stderr, consul.Stdout = os.Stderr, os.Stderr
+	// It ends with this process, also when a test panics.
+	runtime.LockOSThread()
+	consul.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := consul.Start(); err != nil {
 		fmt.Fprintln(os.Stderr, "start Consul:", err)
 		return 1
