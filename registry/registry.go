@@ -46,3 +46,7 @@ func Classify(err error) error {
 	}
 	return hint.Wrap(fmt.Errorf("%w: %w", ErrUnreachable, err), "check CONSUL_HTTP_ADDR and that Consul has a leader: consul operator raft list-peers")
 }
+
+// Environment returns the client configuration that the CONSUL_* variables
+// make, for other clients of the same Consul.
+func Environment() *api.Config { return api.DefaultConfig() }

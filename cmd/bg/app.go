@@ -12,7 +12,8 @@ var version = "dev"
 
 // run runs the command line args.
 func run(ctx context.Context, args []string, s streams) error {
-	return newApp(s).RunContext(ctx, args)
+	app := newApp(s)
+	return app.RunContext(ctx, flagsFirst(app, args))
 }
 
 func newApp(s streams) *cli.App {

@@ -100,6 +100,9 @@ func describe(e deploy.Event) string {
 	case deploy.Log:
 		return "the end of the log of what failed:\n" + tail(e.Message, 20)
 	case deploy.Finished:
+		if e.Deployment.Outcome == deploy.Done {
+			return "" // the command's result, on standard output
+		}
 		return verdict(*e.Deployment)
 	}
 	return e.Message

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"os/user"
+	"path/filepath"
+
+	"github.com/urfave/cli/v2"
+
+	"bg/color"
+	"bg/config"
+	"bg/deploy"
+	"bg/engine"
+	"bg/integration"
+	"bg/proxy"
+	"bg/registry"
+)
+
+// wire puts the parts of a deployment together. The function that it returns
+// closes them.
+func wire(ctx context.Context, cfg *config.Config, shown reporter) (*deploy.Deployer, func(), error) {
+	log := slog.New(slog.NewTextHandler(shown, &slog.HandlerOptions{Level: slog.LevelWarn}))
+
+	// Consul: the live color, the catalog, the journal and the locks.
+	consul, err := registry.Open()
+	if err != nil {
+		return nil, nil, err
+	}
+	// Docker: the containers of both colors, and nginx's when it has one.
+	containers, err := engine.Open(ctx, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	// nginx: in its container, or on this machine.
+	nginx := proxy.New(proxyConfig(cfg), nginxHost(cfg, containers), catalogConfig(), log)
+
+	return &deploy.Deployer{
+		Colors:   color.NewStore(consul, cfg.Consul.Prefix),
+		Catalog:  registry.NewCatalog(consul),
+		Journal:  registry.NewJournal(consul, cfg.Consul.Prefix),
+		Locker:   registry.NewLocker(consul, cfg.Lock.TTL, log),
+		Engine:   containers,
+		Proxy:    nginx,
+		Source:   source(cfg),
+		Settings: settings(cfg, containers),
+		Report:   shown.report,
+		Output:   shown,
+	}, func() { closeQuietly(containers, log) }, nil
+}
+
+func closeQuietly(e *engine.Engine, log *slog.Logger) {
+	if err := e.Close(); err != nil {
+		log.Warn("close Docker's client", "error", err)
+	}
+}
+
+// withEngine runs do with the Docker Engine.
+func withEngine(ctx context.Context, s streams, do func(*engine.Engine) error) error {
+	log := slog.New(slog.NewTextHandler(s.Err, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	e, err := engine.Open(ctx, log)
+	if err != nil {
+		return err
+	}
+	defer closeQuietly(e, log)
+	return do(e)
+}
+
+func source(cfg *config.Config) engine.Source {
+	return engine.Source{
+		Service: cfg.Service, File: cfg.Compose.File, Project: cfg.Compose.Project, Pattern: cfg.Compose.Service,
+		Catalog: cfg.Catalog, Port: cfg.Compose.Port, Image: cfg.Image, Tag: cfg.Tag,
+		Replicas: cfg.Replicas, Pull: engine.Pull(cfg.Compose.Pull),
+	}
+}
+
+func settings(cfg *config.Config, e *engine.Engine) deploy.Settings {
+	runner := engine.Tests{Engine: e, Project: cfg.Compose.Project}
+	return deploy.Settings{
+		ProxyLock: cfg.Consul.Prefix + "bg/nginx/" + proxyName(cfg),
+		ProxyURL:  cfg.Proxy.URL,
+		Pre:       tests(cfg.Tests.Pre, cfg, runner),
+		Post:      tests(cfg.Tests.Post, cfg, runner),
+		Health: deploy.Readiness{
+			Path: cfg.Health.Path, Passes: cfg.Health.Passes, Interval: cfg.Health.Interval, Timeout: cfg.Health.Timeout,
+		},
+		StartTimeout: cfg.Timeouts.Start, SwitchTimeout: cfg.Timeouts.Switch, DrainTimeout: cfg.Timeouts.Drain,
+		UndoTimeout: cfg.Timeouts.Undo, StopTimeout: cfg.Timeouts.Stop, History: cfg.History,
+	}
+}
+
+// proxyName names an nginx for those who share a Consul: the container on its
+// Docker host, or the machine.
+func proxyName(cfg *config.Config) string {
+	if cfg.Proxy.Host != nil {
+		host, err := os.Hostname()
+		if err != nil {
+			return "host"
+		}
+		return host
+	}
+	if docker := os.Getenv("DOCKER_HOST"); docker != "" {
+		return filepath.Base(docker) + "/" + cfg.Proxy.Container
+	}
+	return cfg.Proxy.Container
+}
+
+func nginxHost(cfg *config.Config, e *engine.Engine) proxy.Host {
+	if h := cfg.Proxy.Host; h != nil {
+		return &proxy.Local{ReloadCommand: h.Reload, PIDFile: h.PIDFile, ErrorLog: h.ErrorLog}
+	}
+	return engine.NewContainerHost(e.Client(), cfg.Proxy.Container)
+}
+
+func proxyConfig(cfg *config.Config) proxy.Config {
+	p := proxy.Config{
+		Service: cfg.Service, ColorKey: cfg.KVKey("color"), Catalog: cfg.CatalogPattern(),
+		Upstreams: proxy.Managed{Source: cfg.Proxy.Upstreams.Template, Path: cfg.Proxy.Upstreams.Path},
+		Includes:  proxy.Managed{Source: cfg.Proxy.Includes.File, Path: cfg.Proxy.Includes.Path},
+		URL:       cfg.Proxy.URL, ProbePath: cfg.Proxy.Probe.Path, ProbeHeader: cfg.Proxy.Probe.Header,
+		ReloadTimeout: cfg.Timeouts.Switch, DrainTimeout: cfg.Timeouts.Drain,
+	}
+	if cfg.Proxy.Host != nil {
+		p.CheckCommand = cfg.Proxy.Host.Check
+	}
+	return p
+}
+
+// catalogConfig hands the CONSUL_* variables, as the Consul API understood
+// them, to the client of the templates.
+func catalogConfig() proxy.CatalogConfig {
+	c := registry.Environment()
+	return proxy.CatalogConfig{
+		Address: c.Scheme + "://" + c.Address, Token: c.Token, TokenFile: c.TokenFile,
+		CACert: c.TLSConfig.CAFile, CAPath: c.TLSConfig.CAPath, ClientCert: c.TLSConfig.CertFile, ClientKey: c.TLSConfig.KeyFile,
+		ServerName: c.TLSConfig.Address,
+	}
+}
+
+// tests makes integration tests of what bg.yml lists.
+func tests(list []config.Test, cfg *config.Config, runner integration.Runner) []integration.Test {
+	var all []integration.Test
+	for _, t := range list {
+		var test integration.Test
+		switch {
+		case t.HTTP != nil:
+			test = integration.HTTP{Method: t.HTTP.Method, Path: t.HTTP.Path, Headers: t.HTTP.Header, Body: t.HTTP.Body, Status: t.HTTP.Status, Contains: t.HTTP.Contains, Follow: t.HTTP.Follow}
+		case t.Compose != nil:
+			test = integration.Compose{File: t.Compose.File, Service: t.Compose.Service, Runner: runner}
+		default:
+			test = integration.Command{Args: t.Run, Dir: cfg.Dir}
+		}
+		all = append(all, integration.Limited{Test: test, Label: t.Name, Timeout: t.Timeout})
+	}
+	return all
+}
+
+// newRequest says what is to be done and on whose behalf.
+func newRequest(cfg *config.Config, rollback bool) deploy.Request {
+	return deploy.Request{
+		Service: cfg.Service, Rollback: rollback, By: whoami(), Config: cfg.Dir, LockWait: cfg.Lock.Wait,
+		PreTests: len(cfg.Tests.Pre), PostTests: len(cfg.Tests.Post),
+	}
+}
+
+// whoami names the person or the CI build that runs bg. What cannot be found
+// out is "unknown": no deployment fails because of it.
+func whoami() deploy.Who {
+	who := deploy.Who{User: "unknown", Host: "unknown", PID: os.Getpid(), Build: os.Getenv("BUILD_URL")}
+	if who.Build == "" {
+		who.Build = os.Getenv("CI_JOB_URL")
+	}
+	if u, err := user.Current(); err == nil {
+		who.User = u.Username
+	}
+	if host, err := os.Hostname(); err == nil {
+		who.Host = host
+	}
+	return who
+}
+
+// loadConfig reads what holds for the service that the command line names.
+func loadConfig(c *cli.Context) (*config.Config, error) {
+	name, err := service(c)
+	if err != nil {
+		return nil, err
+	}
+	flags := map[string]string{}
+	for _, set := range config.Settings() {
+		if set.Flag != "" && c.IsSet(set.Flag) {
+			flags[set.Key] = c.String(set.Flag)
+		}
+	}
+	return config.Load(config.Source{File: c.String("file"), Service: name, Lookup: os.LookupEnv, Flags: flags})
+}
+
+// settingFlags makes the flags of the settings that want picks. Their variables
+// are read by package config, which knows where a bad value came from.
+func settingFlags(want func(config.Setting) bool) []cli.Flag {
+	var flags []cli.Flag
+	for _, set := range config.Settings() {
+		if set.Flag == "" || !want(set) {
+			continue
+		}
+		flags = append(flags, &cli.StringFlag{Name: set.Flag, Usage: set.Usage + " [$" + set.Env + "]", DefaultText: " "})
+	}
+	return flags
+}
