@@ -241,9 +241,17 @@ func (h *ContainerHost) Processes(ctx context.Context) ([]string, error) {
 	return lines, nil
 }
 
-// Reload makes nginx read its configuration again: by a signal when nginx is the
-// container's first process, and by nginx itself when another one, which may
-// keep signals to itself, started it.
+// hupScript signals nginx's master where it is not the container's first process.
+const hupScript = `for p in /proc/[0-9]*; do
+	if tr '\0' ' ' <"$p/cmdline" 2>/dev/null | grep -q '^nginx: master process'; then
+		kill -HUP "${p#/proc/}"; exit
+	fi
+done
+exit 44`
+
+// Reload makes nginx read its configuration again: by a signal to the container
+// when nginx is its first process, and to nginx itself when another one, which
+// may keep signals to itself, started it.
 func (h *ContainerHost) Reload(ctx context.Context) error {
 	first, err := h.nginxIsFirst(ctx)
 	if err != nil {
@@ -252,7 +260,7 @@ func (h *ContainerHost) Reload(ctx context.Context) error {
 	if first {
 		return h.reached(h.docker.ContainerKill(ctx, h.name, "HUP"))
 	}
-	_, _, err = h.Run(ctx, []string{"nginx", "-s", "reload"}, nil)
+	_, err = h.script(ctx, hupScript, nil)
 	return err
 }
 

@@ -87,7 +87,9 @@ func (e *Engine) parse(ctx context.Context, file types.ConfigFile, name string, 
 	}
 	details := types.ConfigDetails{WorkingDir: dir, ConfigFiles: []types.ConfigFile{file}, Environment: options.Environment}
 	project, err := loader.LoadWithContext(ctx, details, func(o *loader.Options) {
-		o.SetProjectName(loader.NormalizeProjectName(name), true)
+		if name != "" { // else the file names itself
+			o.SetProjectName(loader.NormalizeProjectName(name), true)
+		}
 		o.Profiles = strings.Split(options.Environment["COMPOSE_PROFILES"], ",")
 	})
 	if err != nil {

@@ -10,18 +10,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// parallel bounds the requests to one daemon at a time.
+// parallel bounds the calls to Consul at a time.
 const parallel = 8
-
-// seen is what is remembered of a container between passes, so that only what
-// changed is looked at again.
-type seen struct {
-	print    string // "" forces another look
-	services []Service
-	failed   bool   // it exited with a failure of its own
-	shares   bool   // its address depends on another container
-	dropped  string // what was said about settings that were left out
-}
 
 // pass looks at what the list or a hint says has changed, compares the outcome
 // with Consul and makes the difference up. It does what it can and returns all
@@ -46,92 +36,6 @@ func (r *Registrator) pass(ctx context.Context, from batch) error {
 		return err
 	}
 	return lookErr
-}
-
-// look returns what Docker says now. A container that could not be looked at
-// keeps what it has.
-func (r *Registrator) look(ctx context.Context, list []listed, from batch, actual map[string]entry) (truth, error) {
-	marked := map[string]bool{}
-	for _, e := range actual {
-		marked[e.Mark.Container] = true
-	}
-	var mu sync.Mutex
-	var errs []error
-	next := make(map[string]seen, len(list))
-	kept := map[string]bool{}
-	g := errgroup.Group{}
-	g.SetLimit(parallel)
-	for _, l := range list {
-		known := r.seen[l.id]
-		if known.print == l.print && !known.shares && !from.full && !from.containers[l.id] {
-			mu.Lock()
-			next[l.id] = known
-			mu.Unlock()
-			continue
-		}
-		if !l.live() && !marked[short(l.id)] {
-			continue // it exited, and nothing of it is registered
-		}
-		g.Go(func() error {
-			s, err := r.lookAt(ctx, l, known)
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil {
-				errs, kept[short(l.id)] = append(errs, err), true
-				return nil
-			}
-			next[l.id] = s
-			return nil
-		})
-	}
-	_ = g.Wait() // the functions collect their errors
-	r.seen = next
-	return r.merge(list, kept, len(errs) == 0), summary(errs)
-}
-
-// lookAt inspects one container. One that is gone or does not run has no services.
-func (r *Registrator) lookAt(ctx context.Context, l listed, known seen) (seen, error) {
-	s, found, err := r.engine.inspect(ctx, l.id)
-	if err != nil {
-		return seen{}, err
-	}
-	if !found || !s.running {
-		return seen{print: l.print, failed: found && s.failed()}, nil
-	}
-	services, dropped := servicesOf(s.Container, r.cfg, r.host)
-	said := fmt.Sprint(dropped)
-	if len(dropped) > 0 && said != known.dropped {
-		r.log.Warn("settings left out", "container", s.Name, "dropped", dropped)
-	}
-	return seen{print: l.print, services: services, shares: s.sharesNetwork(), dropped: said}, nil
-}
-
-// merge puts the services of all containers together. When two claim one id, as
-// two SERVICE_IDs may, the younger container has it.
-func (r *Registrator) merge(list []listed, kept map[string]bool, complete bool) truth {
-	t := truth{services: map[string]Service{}, kept: kept, complete: complete}
-	// Docker lists the youngest first, but the order is not promised.
-	owner := map[string]listed{}
-	for _, l := range list {
-		s := r.seen[l.id]
-		if s.failed && r.cfg.Deregister == OnSuccess {
-			t.kept[short(l.id)] = true
-		}
-		for _, service := range s.services {
-			if other, taken := owner[service.ID]; taken && younger(other, l) {
-				continue
-			}
-			owner[service.ID], t.services[service.ID] = l, service
-		}
-	}
-	return t
-}
-
-func younger(a, b listed) bool {
-	if a.created.Equal(b.created) {
-		return a.id > b.id
-	}
-	return a.created.After(b.created)
 }
 
 // execute makes the calls, registrations before deregistrations. What is under

@@ -46,6 +46,7 @@ type Registrator struct {
 
 	host   Host
 	hints  *hints
+	looker *looker
 	status *status
 
 	// These belong to the goroutine that runs passes.
@@ -63,7 +64,7 @@ func New(cfg Config, docker *client.Client, consul *api.Client, log *slog.Logger
 	}
 	return &Registrator{
 		cfg: cfg, engine: engine{docker}, agent: agent{consul}, log: log,
-		hints: newHints(), seen: map[string]seen{}, status: newStatus(),
+		hints: newHints(), looker: newLooker(), seen: map[string]seen{}, status: newStatus(),
 	}, nil
 }
 
@@ -84,6 +85,7 @@ func (r *Registrator) Run(ctx context.Context) error {
 	g.Go(func() error { r.reconcile(ctx); return nil })
 	g.Go(func() error { return r.serve(ctx) })
 	err := g.Wait()
+	r.looker.running.Wait()
 	r.log.Info("registrator stopped; services stay registered", "services", r.status.services())
 	return err
 }

@@ -108,7 +108,7 @@ func proxyName(cfg *config.Config) string {
 
 func nginxHost(cfg *config.Config, e *engine.Engine) proxy.Host {
 	if h := cfg.Proxy.Host; h != nil {
-		return &proxy.Local{ReloadCommand: h.Reload, PIDFile: h.PIDFile, ErrorLog: h.ErrorLog}
+		return &proxy.Local{ReloadCommand: h.Reload, PidFile: h.PIDFile, ErrorLog: h.ErrorLog}
 	}
 	return engine.NewContainerHost(e.Client(), cfg.Proxy.Container)
 }
