@@ -189,7 +189,9 @@ func (b *burst) running() (map[string]int, error) {
 			id = b.host + ":custom-" + name
 		}
 		for _, p := range c.Ports {
-			want[id] = int(p.PublicPort)
+			if p.IP == "0.0.0.0" { // its IPv6 twin may have another port
+				want[id] = int(p.PublicPort)
+			}
 		}
 	}
 	return want, err

@@ -77,12 +77,13 @@ func TestOneServiceThatConsulRefusesDoesNotHoldUpOthers(t *testing.T) {
 func TestConsulKilledAndWithoutItsDataGetsEverythingAgain(t *testing.T) {
 	t.Parallel()
 	c, d := startConsul(t), useDocker(t)
-	host, stays, leaves, comes := unique(t, "host"), unique(t, "stays"), unique(t, "leaves"), unique(t, "comes")
+	host, base := unique(t, "host"), unique(t, "kill")
+	stays, leaves, comes, own := base+"-stays", base+"-leaves", base+"-comes", host+":"+base
 	r := startRegistrator(t, d, c.uri(), configFor(host))
 	r.synced(t)
 	d.run(serving(stays))
-	left := d.run(serving(leaves, "SERVICE_ID="+host+"-custom"))
-	eventually(t, soon, func() error { return c.has(host, host+":"+stays+":80", host+"-custom") })
+	left := d.run(serving(leaves, "SERVICE_ID="+own+"-by-id"))
+	eventually(t, soon, func() error { return c.has(own, host+":"+stays+":80", own+"-by-id") })
 
 	c.kill()
 	d.stop(left)
@@ -94,25 +95,26 @@ func TestConsulKilledAndWithoutItsDataGetsEverythingAgain(t *testing.T) {
 		return nil
 	})
 	c.start() // it remembers the service that went in the meantime
-	eventually(t, afterRestart, func() error { return c.has(host, host+":"+stays+":80", host+":"+comes+":80") })
+	eventually(t, afterRestart, func() error { return c.has(own, host+":"+stays+":80", host+":"+comes+":80") })
 
 	c.kill()
 	if err := os.RemoveAll(c.data); err != nil {
 		t.Fatal(err)
 	}
 	c.start()
-	eventually(t, afterRestart, func() error { return c.has(host, host+":"+stays+":80", host+":"+comes+":80") })
+	eventually(t, afterRestart, func() error { return c.has(own, host+":"+stays+":80", host+":"+comes+":80") })
 }
 
 func TestARegistratorThatWasKilledLeavesNoGhosts(t *testing.T) {
 	t.Parallel()
 	c, d := startConsul(t), useDocker(t)
-	host, stays, leaves, custom, comes := unique(t, "host"), unique(t, "stays"), unique(t, "leaves"), unique(t, "custom"), unique(t, "comes")
+	host, base := unique(t, "host"), unique(t, "kill")
+	stays, leaves, comes, own := base+"-stays", base+"-leaves", base+"-comes", host+":"+base
 	child := startChild(t, c.uri(), configFor(host))
 	d.run(serving(stays))
-	gone := []string{d.run(serving(leaves)), d.run(serving(custom, "SERVICE_ID="+host+"-custom"))}
+	gone := []string{d.run(serving(leaves)), d.run(serving(base+"-custom", "SERVICE_ID="+own+"-by-id"))}
 	eventually(t, afterRestart, func() error {
-		return c.has(host, host+":"+stays+":80", host+":"+leaves+":80", host+"-custom")
+		return c.has(own, host+":"+stays+":80", host+":"+leaves+":80", own+"-by-id")
 	})
 	kill9(t, child)
 	for _, id := range gone {
@@ -120,7 +122,7 @@ func TestARegistratorThatWasKilledLeavesNoGhosts(t *testing.T) {
 	}
 	d.run(serving(comes))
 	startChild(t, c.uri(), configFor(host))
-	eventually(t, afterRestart, func() error { return c.has(host, host+":"+stays+":80", host+":"+comes+":80") })
+	eventually(t, afterRestart, func() error { return c.has(own, host+":"+stays+":80", host+":"+comes+":80") })
 }
 
 // startChild runs a registrator as a process of its own.

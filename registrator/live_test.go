@@ -81,15 +81,14 @@ func TestAContainerThatDiesAtOnceLeavesNothing(t *testing.T) {
 	t.Parallel()
 	c, d := startConsul(t), useDocker(t)
 	host := unique(t, "host")
-	r := startRegistrator(t, d, c.uri(), configFor(host))
-	r.synced(t)
-	for range 5 {
-		d.run(serving(unique(t, "dying"), "EXIT=1"))
+	startRegistrator(t, d, c.uri(), configFor(host)).synced(t)
+	base := unique(t, "dying")
+	for i := range 5 {
+		d.run(serving(fmt.Sprint(base, "-", i), "EXIT=1"))
 	}
-	last := unique(t, "last")
+	last := base + "-last"
 	d.run(serving(last))
-	eventually(t, soon, func() error { return c.has(host+":bgreg-last", host+":"+last+":80") })
-	eventually(t, soon, func() error { return c.has(host + ":bgreg-dying") })
+	eventually(t, soon, func() error { return c.has(host+":"+base, host+":"+last+":80") })
 }
 
 func TestACrashLoopIsNotRegisteredBetweenItsAttempts(t *testing.T) {
@@ -97,7 +96,8 @@ func TestACrashLoopIsNotRegisteredBetweenItsAttempts(t *testing.T) {
 	c, d := startConsul(t), useDocker(t)
 	host := unique(t, "host")
 	startRegistrator(t, d, c.uri(), configFor(host)).synced(t)
-	loop := serving(unique(t, "looping"), "EXIT=3")
+	name := unique(t, "looping")
+	loop := serving(name, "EXIT=3")
 	loop.HostConfig.RestartPolicy = container.RestartPolicy{Name: container.RestartPolicyAlways}
 	id := d.run(loop)
 	eventually(t, 30*time.Second, func() error {
@@ -107,7 +107,7 @@ func TestACrashLoopIsNotRegisteredBetweenItsAttempts(t *testing.T) {
 		}
 		return err
 	})
-	eventually(t, soon, func() error { return c.has(host + ":bgreg-looping") })
+	eventually(t, soon, func() error { return c.has(host + ":" + name) })
 }
 
 func TestARenamedContainerChangesItsID(t *testing.T) {

@@ -1,0 +1,115 @@
+package registrator
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+)
+
+// TestATokenThatMayWriteServicesIsEnough registers at a Consul that denies what no
+// policy allows. The tests here set variables, so they do not run in parallel.
+func TestATokenThatMayWriteServicesIsEnough(t *testing.T) {
+	const root = "5c2f1ad0-4f4a-4d3e-9a55-000000000001"
+	t.Setenv("CONSUL_HTTP_TOKEN", root) // for the test's own client
+	c, d := startConsul(t, `-hcl=acl { enabled = true default_policy = "deny" tokens { initial_management = "`+root+`" agent = "`+root+`" } }`), useDocker(t)
+	eventually(t, time.Minute, func() error {
+		_, _, err := c.api.ACL().PolicyCreate(&api.ACLPolicy{Name: "services", Rules: `service_prefix "" { policy = "write" }`}, nil)
+		return err
+	})
+	token, _, err := c.api.ACL().TokenCreate(&api.ACLToken{Policies: []*api.ACLTokenPolicyLink{{Name: "services"}}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("CONSUL_HTTP_TOKEN", token.SecretID)
+	host, name := unique(t, "host"), unique(t, "web")
+	r := startRegistrator(t, d, c.uri(), configFor(host))
+	r.synced(t)
+	id := d.run(serving(name))
+	eventually(t, soon, func() error { return c.has(host+":"+name, host+":"+name+":80") })
+	d.stop(id)
+	eventually(t, soon, func() error { return c.has(host + ":" + name) })
+}
+
+// TestConsulIsReachedByTLS uses consul-tls:// with a client certificate, named by
+// Registrator's variables.
+func TestConsulIsReachedByTLS(t *testing.T) {
+	dir := t.TempDir()
+	certificates(t, dir)
+	file := func(name string) string { return filepath.Join(dir, name) }
+	port := freePorts(t, 1)[0]
+	c, d := startConsul(t, fmt.Sprint("-https-port=", port), fmt.Sprintf(
+		`-hcl=tls { defaults { ca_file = %q cert_file = %q key_file = %q verify_incoming = true } }`,
+		file("ca.pem"), file("cert.pem"), file("key.pem"))), useDocker(t)
+	t.Setenv("CONSUL_CACERT", file("ca.pem"))
+	t.Setenv("CONSUL_TLSCERT", file("cert.pem"))
+	t.Setenv("CONSUL_TLSKEY", file("key.pem"))
+	host, name := unique(t, "host"), unique(t, "web")
+	startRegistrator(t, d, fmt.Sprintf("consul-tls://127.0.0.1:%d", port), configFor(host)).synced(t)
+	d.run(serving(name))
+	eventually(t, soon, func() error { return c.has(host+":"+name, host+":"+name+":80") })
+}
+
+// TestConsulIsReachedByASocket uses consul-unix://.
+func TestConsulIsReachedByASocket(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "consul.sock")
+	c, d := startConsul(t, "-hcl=addresses { http = \"127.0.0.1 unix://"+socket+"\" }"), useDocker(t)
+	host, name := unique(t, "host"), unique(t, "web")
+	startRegistrator(t, d, "consul-unix://"+socket, configFor(host)).synced(t)
+	d.run(serving(name))
+	eventually(t, soon, func() error { return c.has(host+":"+name, host+":"+name+":80") })
+}
+
+// certificates writes an authority and a certificate for 127.0.0.1 that serves
+// both sides.
+func certificates(t *testing.T, dir string) {
+	t.Helper()
+	caKey, key := newKey(t), newKey(t)
+	ca := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageCertSign}
+	leaf := &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "consul"},
+		NotBefore: ca.NotBefore, NotAfter: ca.NotAfter, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"localhost"},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}
+	writePEM(t, filepath.Join(dir, "ca.pem"), "CERTIFICATE", sign(t, ca, ca, caKey, caKey))
+	writePEM(t, filepath.Join(dir, "cert.pem"), "CERTIFICATE", sign(t, leaf, ca, key, caKey))
+	der, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writePEM(t, filepath.Join(dir, "key.pem"), "EC PRIVATE KEY", der)
+}
+
+func newKey(t *testing.T) *ecdsa.PrivateKey {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+func sign(t *testing.T, cert, issuer *x509.Certificate, key, issuerKey *ecdsa.PrivateKey) []byte {
+	t.Helper()
+	der, err := x509.CreateCertificate(rand.Reader, cert, issuer, &key.PublicKey, issuerKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
+}
+
+func writePEM(t *testing.T, file, kind string, der []byte) {
+	t.Helper()
+	if err := writeFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})); err != nil {
+		t.Fatal(err)
+	}
+}
