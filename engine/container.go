@@ -9,6 +9,7 @@ import (
 	"github.com/docker/compose/v2/pkg/api"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/go-connections/nat"
 
 	"bg/color"
 )
@@ -30,8 +31,8 @@ type Container struct {
 	HostMode   bool     // it has the host's network, so its ports are the host's
 }
 
-// Port is a port of a container, and the host's port that it is published on
-// (0 when it is not).
+// Port is a port of a container and a port of the host that it is published on,
+// 0 when it is not.
 type Port struct {
 	Container int
 	Host      int
@@ -95,11 +96,7 @@ func fromInspect(info container.InspectResponse) Container {
 		c.Health = info.State.Health.Status
 	}
 	for port, bindings := range info.NetworkSettings.Ports {
-		p := Port{Container: port.Int(), Protocol: port.Proto()}
-		for _, b := range bindings {
-			p.Host, _ = strconv.Atoi(b.HostPort) // Docker writes a number here
-		}
-		c.Ports = append(c.Ports, p)
+		c.Ports = append(c.Ports, published(port, bindings)...)
 	}
 	for port := range info.Config.ExposedPorts {
 		if c.HostMode {
@@ -112,4 +109,18 @@ func fromInspect(info container.InspectResponse) Container {
 		}
 	}
 	return c
+}
+
+// published returns a port as often as it is published: IPv4 and IPv6 get
+// different ports of the host when Docker chooses them.
+func published(port nat.Port, bindings []nat.PortBinding) []Port {
+	if len(bindings) == 0 {
+		return []Port{{Container: port.Int(), Protocol: port.Proto()}}
+	}
+	list := make([]Port, 0, len(bindings))
+	for _, b := range bindings {
+		host, _ := strconv.Atoi(b.HostPort) // 0 when it is empty: not bound yet
+		list = append(list, Port{Container: port.Int(), Host: host, Protocol: port.Proto()})
+	}
+	return list
 }

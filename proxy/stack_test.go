@@ -160,6 +160,8 @@ type backend struct {
 	color   string
 	address string
 	port    int
+	// inFlight counts the requests that it has not answered.
+	inFlight *atomic.Int64
 }
 
 func (b backend) String() string { return net.JoinHostPort(b.address, strconv.Itoa(b.port)) }
@@ -173,7 +175,10 @@ func serve(t *testing.T, color string) backend {
 	if err != nil {
 		t.Fatal(err)
 	}
+	inFlight := new(atomic.Int64)
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		inFlight.Add(1)
+		defer inFlight.Add(-1)
 		if ms, err := strconv.Atoi(r.URL.Query().Get("ms")); err == nil {
 			time.Sleep(time.Duration(ms) * time.Millisecond)
 		}
@@ -182,7 +187,7 @@ func serve(t *testing.T, color string) backend {
 	})}
 	go func() { _ = server.Serve(l) }()
 	t.Cleanup(func() { _ = server.Close() })
-	return backend{color: color, address: gateway, port: l.Addr().(*net.TCPAddr).Port}
+	return backend{color: color, address: gateway, port: l.Addr().(*net.TCPAddr).Port, inFlight: inFlight}
 }
 
 func docker(t *testing.T) *client.Client {
@@ -236,22 +241,34 @@ type stand struct {
 	url       string
 }
 
-// standOption changes how the container of a stand is made.
-type standOption func(*container.HostConfig, map[string]string)
+// plan is how the container of a stand is made.
+type plan struct {
+	host    container.HostConfig
+	command []string
+	files   map[string]string // by path; one that ends with a slash is a directory
+	dir     string            // of upstreams and includes
+}
+
+// standOption changes a plan.
+type standOption func(*plan)
 
 // newStand starts an nginx and waits until it answers.
 func newStand(t *testing.T, options ...standOption) *stand {
 	t.Helper()
 	cli, name, port := docker(t), unique("bg-proxy-test"), freePort()
-	host := &container.HostConfig{PortBindings: nat.PortMap{"80/tcp": {{HostIP: "127.0.0.1", HostPort: strconv.Itoa(port)}}}}
-	files := map[string]string{"etc/nginx/nginx.conf": mainConf, "etc/nginx/upstreams/": "", "etc/nginx/includes/": ""}
+	p := plan{
+		host:    container.HostConfig{PortBindings: nat.PortMap{"80/tcp": {{HostIP: "127.0.0.1", HostPort: strconv.Itoa(port)}}}},
+		command: []string{"nginx", "-g", "daemon off;"},
+		files:   map[string]string{"etc/nginx/nginx.conf": mainConf, "etc/nginx/upstreams/": "", "etc/nginx/includes/": ""},
+		dir:     "/etc/nginx",
+	}
 	for _, option := range options {
-		option(host, files)
+		option(&p)
 	}
 	created, err := cli.ContainerCreate(t.Context(), &container.Config{
-		Image: image(), Cmd: []string{"nginx", "-g", "daemon off;"}, ExposedPorts: nat.PortSet{"80/tcp": {}},
+		Image: image(), Cmd: p.command, ExposedPorts: nat.PortSet{"80/tcp": {}},
 		Labels: map[string]string{"bg.test": "proxy"},
-	}, host, nil, nil, name)
+	}, &p.host, nil, nil, name)
 	if err != nil {
 		t.Fatalf("create nginx: %v", err)
 	}
@@ -262,7 +279,7 @@ func newStand(t *testing.T, options ...standOption) *stand {
 			t.Errorf("remove %s: %v", name, err)
 		}
 	})
-	if err := cli.CopyToContainer(t.Context(), created.ID, "/", archive(t, files), container.CopyToContainerOptions{}); err != nil {
+	if err := cli.CopyToContainer(t.Context(), created.ID, "/", archive(t, p.files), container.CopyToContainerOptions{}); err != nil {
 		t.Fatalf("copy nginx.conf: %v", err)
 	}
 	if err := cli.ContainerStart(t.Context(), created.ID, container.StartOptions{}); err != nil {
@@ -276,7 +293,7 @@ func newStand(t *testing.T, options ...standOption) *stand {
 		}
 		return err == nil && resp.StatusCode == http.StatusNoContent
 	})
-	s.configure(t)
+	s.configure(t, p.dir)
 	return s
 }
 
@@ -325,7 +342,7 @@ const (
 )
 
 // configure gives the stand a service with the book's templates.
-func (s *stand) configure(t *testing.T) {
+func (s *stand) configure(t *testing.T, nginxDir string) {
 	t.Helper()
 	dir, service := t.TempDir(), unique("books-ms")
 	for _, c := range []string{"blue", "green"} {
@@ -334,8 +351,8 @@ func (s *stand) configure(t *testing.T) {
 	write(t, filepath.Join(dir, "includes.conf"), fmt.Sprintf(bookIncludes, service))
 	s.cfg = proxy.Config{
 		Service:   service,
-		Upstreams: proxy.Managed{Source: filepath.Join(dir, "upstreams-{color}.ctmpl"), Path: "/etc/nginx/upstreams/" + service + ".conf"},
-		Includes:  proxy.Managed{Source: filepath.Join(dir, "includes.conf"), Path: "/etc/nginx/includes/" + service + ".conf"},
+		Upstreams: proxy.Managed{Source: filepath.Join(dir, "upstreams-{color}.ctmpl"), Path: nginxDir + "/upstreams/" + service + ".conf"},
+		Includes:  proxy.Managed{Source: filepath.Join(dir, "includes.conf"), Path: nginxDir + "/includes/" + service + ".conf"},
 		URL:       s.url,
 	}
 	s.build(t)
