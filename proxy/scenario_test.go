@@ -181,8 +181,8 @@ func TestRefusedFilesNeverTouchTheDiskNorTheTraffic(t *testing.T) {
 	l := startLoad(t, s.url)
 	for text, reason := range map[string]string{
 		"location / {\n  proxy_pass http://BOOKS-MS;\n  nonsense on;\n}": `unknown directive "nonsense" in ` + s.cfg.Includes.Path + ":3",
-		"location / { proxy_pass http://no-such-upstream; }":              `host not found in upstream "no-such-upstream" in ` + s.cfg.Includes.Path + ":1",
-		"location / { proxy_pass http://BOOKS-MS; ":                       "unexpected end of file",
+		"location / { proxy_pass http://no-such-upstream; }":             `host not found in upstream "no-such-upstream" in ` + s.cfg.Includes.Path + ":1",
+		"location / { proxy_pass http://BOOKS-MS; ":                      "unexpected end of file",
 	} {
 		s.includes(t, text)
 		_, err := s.apply(t, green)
