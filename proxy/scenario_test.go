@@ -244,8 +244,8 @@ func TestDrainWaitsForTheSlowestRequest(t *testing.T) {
 	defer cancel()
 	drained, err := s.Drain(ctx, change, nil)
 	refused(t, err, proxy.ErrDrain, "worker_shutdown_timeout", "too long")
-	if len(drained.Workers) != 1 {
-		t.Errorf("left: %v", drained.Workers)
+	if len(drained.Workers) == 0 {
+		t.Error("no worker is left, and the request is not answered")
 	}
 	var seen []proxy.Draining
 	if _, err = s.Drain(t.Context(), change, func(d proxy.Draining) { seen = append(seen, d) }); err != nil {
@@ -341,7 +341,7 @@ func TestReloadThatNginxRefusesIsSeenInItsLog(t *testing.T) {
 	before, workers := s.snapshot(t), s.observe(t).Workers
 	l := startLoad(t, s.url)
 	// nginx -t passes over a port that is taken; the reload does not.
-	s.sh(t, `perl -MIO::Socket::INET -e 'IO::Socket::INET->new(LocalPort => 81, Listen => 1, ReuseAddr => 1) or die $!; sleep 600' >/dev/null 2>&1 &
+	s.sh(t, `perl -MIO::Socket::INET -e 'my $taken = IO::Socket::INET->new(LocalPort => 81, Listen => 1, ReuseAddr => 1) or die $!; sleep 600' >/dev/null 2>&1 &
 		for i in $(seq 100); do grep -q :0051 /proc/net/tcp && exit; sleep 0.05; done; exit 1`)
 	s.includes(t, "listen 81;\nlocation / { proxy_pass http://BOOKS-MS; }\n")
 	_, err := s.apply(t, green)
