@@ -1,0 +1,201 @@
+package e2e
+
+import (
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// A failure is a way in which a deployment fails, and what has to come of it.
+type failure struct {
+	name    string
+	prepare func(*world)
+	args    []string
+	env     []string
+	code    int
+	says    []string
+}
+
+// failures are all undos of the flow's table, and the bad input that leads to
+// them.
+var failures = []failure{
+	{name: "an image that cannot be pulled", args: []string{"--image", "nowhere.invalid/none:1"}, code: 11, says: []string{"nowhere.invalid/none:1", "hint:"}},
+	{name: "a container that exits at once", env: []string{"CRASH=start"}, code: 12, says: []string{"exited with code 1", "docker logs"}},
+	{name: "a container that loops", env: []string{"CRASH=start"}, prepare: func(w *world) {
+		w.file("docker-compose.yml", strings.ReplaceAll(compose, "    stop_grace", "    restart: always\n    stop_grace"))
+	}, code: 12, says: []string{"restarted 3 times"}},
+	{name: "a container that never gets ready", env: []string{"FAIL_HEALTH=true"}, args: []string{"--health-timeout", "2s"}, code: 12, says: []string{"503", "not ready within 2s"}},
+	{name: "a container that is unhealthy", env: []string{"FAIL_HEALTH=true"}, prepare: func(w *world) {
+		w.file("docker-compose.yml", strings.ReplaceAll(compose, "    stop_grace",
+			"    healthcheck: { test: [CMD, /books-ms, -check], interval: 200ms, retries: 2 }\n    stop_grace"))
+	}, code: 12, says: []string{"is unhealthy"}},
+	{name: "a container that is registered under another name", prepare: func(w *world) {
+		w.file("docker-compose.yml", strings.ReplaceAll(compose, "SERVICE-green", "another"))
+	}, code: 2, says: []string{"SERVICE_NAME", "hint:"}},
+	{name: "a pre test that fails", prepare: func(w *world) {
+		w.file("bg.yml", strings.ReplaceAll(settings, "pre:  [ {", "pre: [ { run: 'echo broken here; exit 3' }, {"))
+	}, code: 13, says: []string{"broken here", "exit code 3"}},
+	{name: "a template that does not parse", prepare: func(w *world) { w.file("nginx-upstreams-green.ctmpl", "upstream x { {{range }") }, code: 14, says: []string{"nginx-upstreams-green.ctmpl"}},
+	{name: "a template that misses a key", prepare: func(w *world) {
+		w.file("nginx-upstreams-green.ctmpl", `{{ key "no/such/key" }}`+strings.ReplaceAll(upstreams, "COLOR", "green"))
+	}, code: 14, says: []string{"no/such/key"}},
+	{name: "a template that renders no server", prepare: func(w *world) {
+		w.file("nginx-upstreams-green.ctmpl", "upstream SERVICE { }\nmap \"\" $live_color { default green; }\n")
+	}, code: 14, says: []string{"no server"}},
+	{name: "a template that renders the old color", prepare: func(w *world) {
+		w.file("nginx-upstreams-green.ctmpl", strings.ReplaceAll(upstreams, "COLOR", "blue"))
+	}, code: 14, says: []string{"upstream list"}},
+	{name: "a template that nginx refuses", prepare: func(w *world) {
+		w.file("nginx-upstreams-green.ctmpl", strings.ReplaceAll(upstreams, "COLOR", "green")+"nonsense on;\n")
+	}, code: 14, says: []string{"nonsense"}},
+	{name: "a full disk", prepare: func(w *world) {
+		docker(w, "exec", w.nginx, "sh", "-c", "dd if=/dev/zero of=/etc/nginx/upstreams/.fill bs=4k 2>/dev/null; true")
+	}, code: 14, says: []string{"full"}},
+	{name: "a post test that fails", prepare: func(w *world) {
+		w.file("bg.yml", strings.ReplaceAll(settings, "post: [ {", "post: [ { run: 'curl -sf $DOMAIN/ping; exit 4' }, {"))
+	}, code: 15, says: []string{"exit code 4"}},
+	{name: "a color that somebody changed meanwhile", prepare: func(w *world) {
+		w.file("bg.yml", strings.ReplaceAll(settings, "post: [ {", "post: [ { run: 'curl -sf -X PUT -d blue http://"+stack.consul+"/v1/kv/$BG_SERVICE/color' }, {"))
+	}, code: 16, says: []string{"Consul refused the transaction"}},
+}
+
+func TestAFailedDeploymentLeavesTheLiveColorServing(t *testing.T) {
+	for _, f := range failures {
+		t.Run(f.name, func(t *testing.T) {
+			w := newWorldFor(t, f)
+			w.deploy()
+			w.begin()
+			if f.prepare != nil {
+				f.prepare(w)
+			}
+			w.env = append(w.env, f.env...)
+			r := w.bg(append([]string{"deploy", w.service}, f.args...)...)
+			w.end()
+			w.code(r, f.code)
+			w.says(r, f.says...)
+			w.live("blue")
+			if f.name == "a full disk" {
+				docker(w, "exec", w.nginx, "rm", "/etc/nginx/upstreams/.fill")
+			}
+			w.nothingLeft("blue")
+		})
+	}
+}
+
+// newWorldFor makes a world whose nginx fits the failure.
+func newWorldFor(t *testing.T, f failure) *world {
+	w := newWorld(t)
+	if f.name == "a full disk" {
+		docker(w, "rm", "-fv", w.nginx)
+		w.startNginx("--tmpfs", "/etc/nginx/upstreams:size=64k", "-v", "/etc/nginx/includes")
+		w.settings("")
+	}
+	return w
+}
+
+func TestAnInterruptUndoesTheDeployment(t *testing.T) {
+	for _, c := range []struct {
+		name, during string
+		signal       syscall.Signal
+		settings     string
+	}{
+		{"SIGINT in the pre tests", "waiting here", syscall.SIGINT, strings.ReplaceAll(settings, "pre:  [ {", "pre: [ { run: 'echo waiting here; sleep 60' }, {")},
+		{"SIGTERM in the post tests", "waiting here", syscall.SIGTERM, strings.ReplaceAll(settings, "post: [ {", "post: [ { run: 'echo waiting here; sleep 60' }, {")},
+		{"SIGTERM while it waits for health", "503", syscall.SIGTERM, settings},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.deploy()
+			w.begin()
+			w.file("bg.yml", c.settings)
+			if c.settings == settings {
+				w.env = append(w.env, "FAIL_HEALTH=true")
+			}
+			b := w.start(c.during, "deploy", w.service)
+			if code := b.signal(t, c.signal); code != 130 {
+				t.Errorf("exit code %d instead of 130", code)
+			}
+			w.end()
+			w.live("blue")
+			w.nothingLeft("blue")
+		})
+	}
+}
+
+func TestASecondDeploymentOfAServiceEndsWithTheHoldersName(t *testing.T) {
+	w := newWorld(t)
+	w.file("bg.yml", strings.ReplaceAll(settings, "pre:  [ {", "pre: [ { run: 'echo waiting here; sleep 60' }, {"))
+	first := w.start("waiting here", "deploy", w.service)
+	r := w.bg("deploy", w.service)
+	w.code(r, 3)
+	w.says(r, "is held by", "pid")
+	first.signal(t, syscall.SIGTERM)
+}
+
+func TestAnUndoThatFailsIsSaid(t *testing.T) {
+	w := newWorld(t)
+	w.deploy()
+	w.file("bg.yml", strings.ReplaceAll(settings, "post: [ {", "post: [ { run: 'docker pause NGINX; docker stop -t 0 NGINX; exit 1' }, {"))
+	r := w.bg("deploy", w.service)
+	w.code(r, 20)
+	w.says(r, "and undoing it")
+	if got := w.containers(); strings.Count(got, "running") != 2 {
+		t.Errorf("both colors have to run while nobody knows what nginx sends to: %s", got)
+	}
+}
+
+func TestTheNewContainerIsKilledBeforeTheCommit(t *testing.T) {
+	w := newWorld(t)
+	w.deploy()
+	w.begin()
+	w.file("bg.yml", strings.ReplaceAll(settings, "pre:  [ {", "pre: [ { run: 'docker kill '$BG_SERVICE'-app-green-1; sleep 30' }, {"))
+	r := w.bg("deploy", w.service)
+	w.end()
+	w.code(r, 13)
+	w.says(r, "does not stay up")
+	w.live("blue")
+	w.nothingLeft("blue")
+}
+
+func TestMountingASingleFileIsRefused(t *testing.T) {
+	w := newWorld(t)
+	docker(w, "rm", "-fv", w.nginx)
+	w.file("mounted.conf", "")
+	w.startNginx("-v", w.dir+"/mounted.conf:/etc/nginx/upstreams/"+w.service+".conf", "-v", "/etc/nginx/includes")
+	w.settings("")
+	r := w.bg("deploy", w.service)
+	w.code(r, 14)
+	w.says(r, "hint:", "directory")
+	if got := w.containers(); got != "" {
+		t.Errorf("left behind: %s", got)
+	}
+}
+
+func TestAHostileAddressInTheCatalogIsRefused(t *testing.T) {
+	w := newWorld(t)
+	w.deploy()
+	w.begin()
+	body := `{"Node":"evil","Address":"10.0.0.1; } server { listen 81","Service":{"ID":"evil","Service":"` + w.service + `-green","Address":"10.0.0.1; } server { listen 81","Port":80}}`
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://"+stack.consul+"/v1/catalog/register", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	t.Cleanup(func() {
+		r, err := http.Post("http://"+stack.consul+"/v1/catalog/deregister", "application/json", strings.NewReader(`{"Node":"evil"}`))
+		if err == nil {
+			r.Body.Close()
+		}
+	})
+	r := w.bg("deploy", w.service, "--health-timeout", "3s")
+	w.end()
+	if r.code != 12 && r.code != 14 {
+		t.Errorf("exit code %d", r.code)
+	}
+	w.live("blue")
+}

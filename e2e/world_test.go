@@ -1,0 +1,311 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"bg/load"
+)
+
+// world is one service with its folder, its nginx and its load.
+type world struct {
+	*testing.T
+	service string
+	dir     string
+	nginx   string // the container
+	url     string // the service through nginx
+	env     []string
+	load    *load.Load
+}
+
+const compose = `services:
+  base:
+    image: IMAGE:1.0
+    ports: ["8080"]
+    environment:
+      START_DELAY:
+      CRASH:
+      FAIL_HEALTH:
+      FAIL_AFTER:
+    stop_grace_period: 20s
+  app-blue:
+    extends: base
+    environment: { SERVICE_NAME: SERVICE-blue, COLOR: blue }
+  app-green:
+    extends: base
+    environment: { SERVICE_NAME: SERVICE-green, COLOR: green }
+`
+
+const upstreams = `upstream SERVICE {
+  {{range service "SERVICE-COLOR" "any"}}
+  server {{.Address}}:{{.Port}};
+  {{end}}
+}
+map "" $live_color { default COLOR; }
+`
+
+const includes = `location / {
+  proxy_pass http://SERVICE;
+  add_header X-BG-Color $live_color always;
+}
+`
+
+const settings = `service: SERVICE
+tests:
+  pre:  [ { http: { path: /ping } } ]
+  post: [ { http: { path: /ping } } ]
+proxy: { container: NGINX, url: "URL" }
+health: { timeout: 30s }
+`
+
+// newWorld makes a service that was never deployed.
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	t.Parallel()
+	id := random()
+	w := &world{T: t, service: "svc-" + id, dir: t.TempDir(), nginx: stack.name + "-" + id}
+	w.env = []string{"CONSUL_HTTP_ADDR=" + stack.consul}
+	w.startNginx("-v", "/etc/nginx/upstreams", "-v", "/etc/nginx/includes")
+	t.Cleanup(w.clean)
+	w.file("docker-compose.yml", compose)
+	w.file("nginx-upstreams-blue.ctmpl", strings.ReplaceAll(upstreams, "COLOR", "blue"))
+	w.file("nginx-upstreams-green.ctmpl", strings.ReplaceAll(upstreams, "COLOR", "green"))
+	w.file("nginx-includes.conf", includes)
+	w.file("bg.yml", settings)
+	return w
+}
+
+// startNginx starts this world's nginx with the stack's own configuration.
+func (w *world) startNginx(mounts ...string) {
+	args := append([]string{"run", "-d", "--name", w.nginx, "-p", "127.0.0.1::80", "-l", "SERVICE_IGNORE=true",
+		"-v", filepath.Join(root, "templates/nginx.conf") + ":/etc/nginx/nginx.conf:ro"}, mounts...)
+	docker(w, append(args, "nginx:1.30")...)
+	w.url = "http://" + docker(w, "port", w.nginx, "80/tcp")
+	eventually(w, 20*time.Second, func() error { _, _, err := w.get("/nothing"); return err })
+}
+
+// clean removes what the scenario left, also when it failed.
+func (w *world) clean() {
+	if w.load != nil {
+		w.load.Stop()
+	}
+	left := strings.Fields(docker(w, "ps", "-aq", "--filter", "label=com.docker.compose.project="+w.service))
+	docker(w, append([]string{"rm", "-fv", w.nginx}, left...)...)
+	if networks := strings.Fields(docker(w, "network", "ls", "-q", "--filter", "label=com.docker.compose.project="+w.service)); len(networks) > 0 {
+		docker(w, append([]string{"network", "rm"}, networks...)...)
+	}
+}
+
+// file writes a file of the service's folder; the words in capitals become this
+// world's own.
+func (w *world) file(name, content string) {
+	w.Helper()
+	content = strings.NewReplacer("SERVICE-", w.service+"-", "service: SERVICE", "service: "+w.service,
+		"upstream SERVICE", "upstream "+w.service, "http://SERVICE", "http://"+w.service,
+		"IMAGE", stack.name, "NGINX", w.nginx, "URL", w.url).Replace(content)
+	if err := os.WriteFile(filepath.Join(w.dir, name), []byte(content), 0o600); err != nil {
+		w.Fatal(err)
+	}
+}
+
+// append adds to bg.yml.
+func (w *world) settings(lines string) { w.file("bg.yml", settings+lines) }
+
+// bg runs bg in the service's folder.
+func (w *world) bg(args ...string) result {
+	w.Helper()
+	ctx, cancel := context.WithTimeout(w.Context(), 3*time.Minute)
+	defer cancel()
+	r, err := execute(ctx, w.dir, w.env, bg, args...)
+	if err != nil {
+		w.Fatalf("bg %s: %v\n%s", strings.Join(args, " "), err, r.report)
+	}
+	return r
+}
+
+// deploy runs a command that has to succeed.
+func (w *world) deploy(args ...string) result {
+	w.Helper()
+	r := w.bg(append([]string{"deploy", w.service}, args...)...)
+	w.code(r, 0)
+	return r
+}
+
+// code compares an exit code.
+func (w *world) code(r result, want int) {
+	w.Helper()
+	if r.code != want {
+		w.Fatalf("exit code %d instead of %d\n%s\n%s", r.code, want, r.out, r.report)
+	}
+}
+
+// says asks for words in what a person reads.
+func (w *world) says(r result, words ...string) {
+	w.Helper()
+	for _, word := range words {
+		if !strings.Contains(r.report+r.out, word) {
+			w.Errorf("it does not say %q:\n%s\n%s", word, r.out, r.report)
+		}
+	}
+}
+
+// begin sends keep-alive, non-keep-alive and slow requests until end.
+func (w *world) begin() {
+	w.Helper()
+	var err error
+	w.load, err = load.Start(w.Context(), w.url,
+		load.Clients{Name: "keep-alive", Number: 2, Path: "/ping", KeepAlive: true, Pause: time.Millisecond, Label: "X-Color"},
+		load.Clients{Name: "non-keep-alive", Number: 2, Path: "/ping", Pause: time.Millisecond, Label: "X-Color"},
+		load.Clients{Name: "slow", Number: 8, Path: "/api/v1/slow?ms=700", KeepAlive: true, Label: "X-Color"})
+	if err != nil {
+		w.Fatal(err)
+	}
+}
+
+// end ends the load: none of its requests may have failed.
+func (w *world) end() []load.Result {
+	w.Helper()
+	results := w.load.Stop()
+	w.load = nil
+	for _, r := range results {
+		if r.Failed > 0 || r.Sent == 0 {
+			w.Errorf("%d of %d %s requests failed: %v", r.Failed, r.Sent, r.Name, r.Errors)
+		}
+	}
+	return results
+}
+
+// live compares the color in KV with the one that answers through nginx.
+func (w *world) live(want string) {
+	w.Helper()
+	if got := w.kv("color"); got != want {
+		w.Errorf("KV says %q instead of %q", got, want)
+	}
+	_, header, err := w.get("/ping")
+	if err != nil || header.Get("X-Color") != want {
+		w.Errorf("%q answers instead of %q (%v)", header.Get("X-Color"), want, err)
+	}
+}
+
+// kv returns a key of the service, "" when it is absent.
+func (w *world) kv(key string) string {
+	w.Helper()
+	answer, err := http.Get("http://" + stack.consul + "/v1/kv/" + w.service + "/" + key + "?raw")
+	if err != nil {
+		w.Fatal(err)
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		w.Fatal(err)
+	}
+	if answer.StatusCode != http.StatusOK {
+		return ""
+	}
+	return string(body)
+}
+
+// put writes a key of the service.
+func (w *world) put(key, value string) {
+	w.Helper()
+	request := must(http.NewRequestWithContext(w.Context(), http.MethodPut, "http://"+stack.consul+"/v1/kv/"+w.service+"/"+key, strings.NewReader(value)))
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		w.Fatal(err)
+	}
+	answer.Body.Close()
+}
+
+// get asks the service through nginx.
+func (w *world) get(path string) (string, http.Header, error) {
+	answer, err := http.Get(w.url + path)
+	if err != nil {
+		return "", http.Header{}, err
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	return string(body), answer.Header, err
+}
+
+// containers returns "name state" of the service's containers.
+func (w *world) containers() string {
+	w.Helper()
+	return docker(w, "ps", "-a", "--filter", "label=com.docker.compose.project="+w.service, "--format", "{{.Names}} {{.State}}")
+}
+
+// nothingLeft asks that only the live color's container is there and registered,
+// that nobody holds a lock, and that nginx's folders hold nothing else.
+func (w *world) nothingLeft(color string) {
+	w.Helper()
+	want := w.service + "-app-" + color + "-1 running"
+	if got := w.containers(); got != want {
+		w.Errorf("containers: %q instead of %q", got, want)
+	}
+	if held := w.kv("lock"); held != "" {
+		w.Errorf("the lock is held: %s", held)
+	}
+	files := docker(w, "exec", w.nginx, "sh", "-c", "ls -A /etc/nginx/upstreams /etc/nginx/includes; ls -A /tmp")
+	for _, name := range strings.Fields(files) {
+		if !strings.HasSuffix(name, ":") && name != w.service+".conf" {
+			w.Errorf("nginx's file system has %q", name)
+		}
+	}
+	other := map[string]string{"blue": "green", "green": "blue"}[color]
+	answer, err := http.Get("http://" + stack.consul + "/v1/catalog/service/" + w.service + "-" + other)
+	if err != nil {
+		w.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if body := must(io.ReadAll(answer.Body)); strings.TrimSpace(string(body)) != "[]" {
+		w.Errorf("%s is still registered: %s", other, body)
+	}
+}
+
+// background is a bg that still runs.
+type background struct {
+	*exec.Cmd
+	report *bytes.Buffer
+}
+
+// start runs bg and returns when until appears in what it reports.
+func (w *world) start(until string, args ...string) *background {
+	w.Helper()
+	log := filepath.Join(w.TempDir(), "report")
+	file := must(os.Create(log))
+	defer file.Close()
+	command := exec.CommandContext(w.Context(), bg, args...)
+	command.Dir, command.Env, command.Stderr = w.dir, append(os.Environ(), w.env...), file
+	if err := command.Start(); err != nil {
+		w.Fatal(err)
+	}
+	b := &background{Cmd: command}
+	eventually(w, time.Minute, func() error {
+		text := must(os.ReadFile(log))
+		b.report = bytes.NewBuffer(text)
+		if !bytes.Contains(text, []byte(until)) {
+			return fmt.Errorf("bg does not say %q: %s", until, text)
+		}
+		return nil
+	})
+	return b
+}
+
+// signal sends a signal and returns the exit code that follows.
+func (b *background) signal(t testing.TB, s syscall.Signal) int {
+	t.Helper()
+	if err := b.Process.Signal(s); err != nil {
+		t.Fatal(err)
+	}
+	_ = b.Wait() // the exit code says it
+	return b.ProcessState.ExitCode()
+}
