@@ -18,6 +18,9 @@ import (
 // undisturbed and once with each kill. Without it they are short.
 const burstVariable = "BG_BURST"
 
+// afterBurst is how long Consul may take after the last event of a burst.
+const afterBurst = 2 * time.Second
+
 // burst is a crowd of containers that start and stop all at once.
 type burst struct {
 	d      *docker
@@ -40,7 +43,7 @@ func TestBurst(t *testing.T) {
 		within time.Duration
 		kill   func(t *testing.T, b *burst, child *exec.Cmd) *exec.Cmd
 	}{
-		{"undisturbed", soon, func(_ *testing.T, _ *burst, child *exec.Cmd) *exec.Cmd { return child }},
+		{"undisturbed", afterBurst, func(_ *testing.T, _ *burst, child *exec.Cmd) *exec.Cmd { return child }},
 		{"registrator killed", afterRestart, killRegistrator},
 		{"Consul killed", afterRestart, killConsul},
 	} {
@@ -57,7 +60,7 @@ func TestBurst(t *testing.T) {
 				b.wait(starting)
 				t.Logf("round %d: %s until Consul had exactly what ran", round, b.settled(t, test.within))
 				b.wait(b.stopAll())
-				t.Logf("round %d: %s until Consul had nothing of it", round, b.settled(t, soon))
+				t.Logf("round %d: %s until Consul had nothing of it", round, b.settled(t, afterBurst))
 			}
 		})
 	}

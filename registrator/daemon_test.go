@@ -195,7 +195,7 @@ func TestTheDockerDaemonKilled(t *testing.T) {
 		})))
 		t.Logf("round %d: %s until Consul had exactly what ran", round, b.settled(t, afterRestart))
 		b.wait(b.stopAll())
-		t.Logf("round %d: %s until Consul had nothing of it", round, b.settled(t, soon))
+		t.Logf("round %d: %s until Consul had nothing of it", round, b.settled(t, afterBurst))
 	}
 }
 

@@ -108,10 +108,10 @@ func (r *Registrator) lookAtAll(ctx context.Context, list []listed, patience boo
 			continue
 		}
 		g.waiting[l.id] = l
-		known := r.seen[l.id]
+		known, host := r.seen[l.id], r.host // later passes change both
 		r.looker.running.Go(func() {
 			r.looker.slots <- struct{}{}
-			s, err := r.lookAt(ctx, l, known)
+			s, err := r.lookAt(ctx, l, known, host)
 			<-r.looker.slots
 			r.looker.end(l.id)
 			if !g.deliver(looked{l, s, err}) {
@@ -189,7 +189,7 @@ func timeout(d time.Duration) (<-chan time.Time, func()) {
 }
 
 // lookAt inspects one container. One that is gone or does not run has no services.
-func (r *Registrator) lookAt(ctx context.Context, l listed, known seen) (seen, error) {
+func (r *Registrator) lookAt(ctx context.Context, l listed, known seen, host Host) (seen, error) {
 	s, found, err := r.engine.inspect(ctx, l.id)
 	if err != nil {
 		return seen{}, err
@@ -197,7 +197,7 @@ func (r *Registrator) lookAt(ctx context.Context, l listed, known seen) (seen, e
 	if !found || !s.running {
 		return seen{print: l.print, failed: found && s.failed()}, nil
 	}
-	services, dropped := servicesOf(s.Container, r.cfg, r.host)
+	services, dropped := servicesOf(s.Container, r.cfg, host)
 	said := fmt.Sprint(dropped)
 	if len(dropped) > 0 && said != known.dropped {
 		r.log.Warn("settings left out", "container", s.Name, "dropped", dropped)
