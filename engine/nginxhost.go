@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -94,14 +93,12 @@ sync "$dir"
 func (h *ContainerHost) WriteFile(ctx context.Context, path string, data []byte) error {
 	dir, base := path[:strings.LastIndex(path, "/")+1], path[strings.LastIndex(path, "/")+1:]
 	tmp := fmt.Sprintf("%s.%s.bg-%s.tmp", dir, base, strings.ToLower(rand.Text()[:10]))
-	_, err := h.whole(ctx, writeScript, data, path, tmp, strconv.Itoa(len(data)))
-	return err
+	return h.whole(ctx, writeScript, data, path, tmp, strconv.Itoa(len(data)))
 }
 
 // RemoveFile removes a file of the container; one that is absent is fine.
 func (h *ContainerHost) RemoveFile(ctx context.Context, path string) error {
-	_, err := h.whole(ctx, `exec rm -f "$1"`, nil, path)
-	return err
+	return h.whole(ctx, `exec rm -f "$1"`, nil, path)
 }
 
 // wholeTimeout bounds a change of a file.
@@ -109,14 +106,15 @@ const wholeTimeout = 30 * time.Second
 
 // whole runs a script to its end even when ctx is cancelled meanwhile: the
 // Engine cannot stop it, and a caller that undoes must not race with it.
-func (h *ContainerHost) whole(ctx context.Context, script string, stdin []byte, args ...string) (output, error) {
-	if err := ctx.Err(); err != nil {
-		return output{}, context.Cause(ctx)
+func (h *ContainerHost) whole(ctx context.Context, script string, stdin []byte, args ...string) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), wholeTimeout,
 		fmt.Errorf("container %s did not do it within %s", h.name, wholeTimeout))
 	defer cancel()
-	return h.script(ctx, script, stdin, args...)
+	_, err := h.script(ctx, script, stdin, args...)
+	return err
 }
 
 // script runs a shell script as root, who may write where nginx reads, and
@@ -190,18 +188,19 @@ func (h *ContainerHost) exec(ctx context.Context, user string, cmd []string, std
 
 // converse sends stdin and reads what the command writes, until it ends.
 func converse(conn types.HijackedResponse, stdin []byte) (output, error) {
-	sent := make(chan error, 1)
+	sent := make(chan struct{})
 	go func() {
-		_, err := io.Copy(conn.Conn, bytes.NewReader(stdin))
-		sent <- errors.Join(err, conn.CloseWrite())
+		defer close(sent)
+		// A command may end without having read its input. Its exit code tells
+		// that, and not the broken pipe; and a script that needs all of it counts.
+		_, _ = io.Copy(conn.Conn, bytes.NewReader(stdin))
+		_ = conn.CloseWrite()
 	}()
 	var stdout, stderr bytes.Buffer
 	_, err := stdcopy.StdCopy(&stdout, &stderr, conn.Reader)
 	if err != nil {
 		return output{}, err
 	}
-	// A command may end without having read its input; that is told by its
-	// exit code, and not by the broken pipe.
 	conn.Close()
 	<-sent
 	return output{stdout: stdout.Bytes(), stderr: stderr.Bytes()}, nil

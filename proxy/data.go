@@ -24,6 +24,7 @@ type CatalogConfig struct {
 	ClientCert string // file
 	ClientKey  string // file
 	ServerName string // to expect in Consul's certificate
+	Insecure   bool   // take any certificate
 }
 
 // open returns consul-template's client for Consul. It contacts nothing.
@@ -31,8 +32,8 @@ func (c CatalogConfig) open() (*dep.ClientSet, error) {
 	clients := dep.NewClientSet()
 	if err := clients.CreateConsulClient(&dep.CreateConsulClientInput{
 		Address: c.Address, Token: c.Token, TokenFile: c.TokenFile,
-		SSLEnabled: c.CACert != "" || c.CAPath != "" || c.ClientCert != "" || c.ServerName != "",
-		SSLVerify:  true,
+		SSLEnabled: c.CACert != "" || c.CAPath != "" || c.ClientCert != "" || c.ServerName != "" || c.Insecure,
+		SSLVerify:  !c.Insecure,
 		SSLCert:    c.ClientCert, SSLKey: c.ClientKey, SSLCACert: c.CACert, SSLCAPath: c.CAPath, ServerName: c.ServerName,
 	}); err != nil {
 		return nil, fmt.Errorf("open Consul for the templates: %w", err)

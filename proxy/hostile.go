@@ -75,6 +75,7 @@ func (d *data) disarm(v reflect.Value, what string) {
 		if v.CanSet() && hostile.MatchString(v.String()) {
 			v.SetString(d.taint(what, v.String()))
 		}
+	default: // holds no text
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -148,7 +147,7 @@ func TestLocalReloadCommandReplacesTheSignal(t *testing.T) {
 	if err := (proxy.Local{ReloadCommand: []string{"touch", mark}}).Reload(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := exec.Command("test", "-e", mark).Run(); err != nil {
-		t.Error("the command did not run")
+	if _, err := os.Stat(mark); err != nil {
+		t.Errorf("the command did not run: %v", err)
 	}
 }

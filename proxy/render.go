@@ -29,7 +29,7 @@ type RenderInput struct {
 // ErrForeign, or Consul's own.
 func (n *Nginx) Render(ctx context.Context, in RenderInput) (Files, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, n.cfg.RenderTimeout,
-		fmt.Errorf("Consul did not answer the templates within %s", n.cfg.RenderTimeout))
+		fmt.Errorf("no answer from Consul to the templates within %s", n.cfg.RenderTimeout))
 	defer cancel()
 	clients, err := n.catalog.open()
 	if err != nil {

@@ -3,7 +3,6 @@ package proxy_test
 import (
 	"context"
 	"errors"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -205,16 +204,12 @@ func TestHostileInstancesNeverReachAFile(t *testing.T) {
 
 func TestRenderEndsWhenConsulDoesNot(t *testing.T) {
 	t.Parallel()
-	silent, err := net.Listen("tcp", "127.0.0.1:0") // takes connections, and never answers
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer silent.Close()
+	silent := listen(t, "127.0.0.1:0") // takes connections, and never answers
 	s := newShelf(t, `upstream a { {{range service "BOOKS-MS-green"}}server {{.Address}};{{end}} }`)
 	s.cfg.RenderTimeout = 100 * time.Millisecond
 
 	n := proxy.New(s.cfg, nil, proxy.CatalogConfig{Address: silent.Addr().String()}, logger(t))
-	if _, err := n.Render(t.Context(), s.input); err == nil || !strings.Contains(err.Error(), "Consul did not answer the templates within 100ms") {
+	if _, err := n.Render(t.Context(), s.input); err == nil || !strings.Contains(err.Error(), "no answer from Consul to the templates within 100ms") {
 		t.Errorf("silent: got %v", err)
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())

@@ -115,7 +115,7 @@ func TestApplySwitchesWithoutLosingARequest(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := ask(fresh, s.url); got != b.color {
+			if got := ask(t.Context(), fresh, s.url); got != b.color {
 				t.Errorf("nginx answers %q, want %s", got, b.color)
 			}
 			if change.Confirmed != 3 || !change.Reloaded || len(change.OldWorkers) == 0 || len(change.NewWorkers) == 0 {
@@ -169,7 +169,7 @@ func TestApplyReloadsWhenAnEarlierAttemptDiedBeforeItsReload(t *testing.T) {
 	if err != nil || !change.Reloaded {
 		t.Fatalf("%+v, %v", change, err)
 	}
-	if got := ask(fresh, s.url); got != "green" {
+	if got := ask(t.Context(), fresh, s.url); got != "green" {
 		t.Errorf("nginx answers %q", got)
 	}
 }
@@ -217,7 +217,7 @@ func TestRestoreBringsThePreviousFilesBack(t *testing.T) {
 	if _, err := s.Drain(t.Context(), back, nil); err != nil {
 		t.Error(err)
 	}
-	if got := ask(fresh, s.url); got != "blue" {
+	if got := ask(t.Context(), fresh, s.url); got != "blue" {
 		t.Errorf("nginx answers %q, want blue", got)
 	}
 	if after := s.sh(t, "cat /etc/nginx/upstreams/*"); !strings.Contains(withBlue, after) {
@@ -234,7 +234,7 @@ func TestDrainWaitsForTheSlowestRequest(t *testing.T) {
 	t.Parallel()
 	s, blue, green := serving(t)
 	answer := make(chan string, 1)
-	go func() { answer <- ask(fresh, s.url+"/slow?ms=2500") }()
+	go func() { answer <- ask(t.Context(), fresh, s.url+"/slow?ms=2500") }()
 	until(t, "the slow request is with blue", func() bool { return blue.inFlight.Load() > 0 })
 	change, err := s.apply(t, green)
 	if err != nil {
@@ -286,7 +286,7 @@ func TestOwnBrokenFileIsMendedByApply(t *testing.T) {
 	if _, err := s.apply(t, green); err != nil {
 		t.Fatal(err)
 	}
-	if got := ask(fresh, s.url); got != "green" {
+	if got := ask(t.Context(), fresh, s.url); got != "green" {
 		t.Errorf("nginx answers %q", got)
 	}
 }
@@ -330,7 +330,7 @@ func TestUnconfirmedSwitchIsUndone(t *testing.T) {
 	if after := s.sh(t, "cat /etc/nginx/upstreams/* /etc/nginx/includes/*"); after != before {
 		t.Errorf("before %q, after %q", before, after)
 	}
-	if got := ask(fresh, s.url); got != "blue" {
+	if got := ask(t.Context(), fresh, s.url); got != "blue" {
 		t.Errorf("nginx answers %q", got)
 	}
 }
@@ -411,7 +411,7 @@ func TestFullDiskLeavesEverythingAsItWas(t *testing.T) {
 		if after := s.snapshot(t); lines(after) != lines(before)-1 {
 			t.Errorf("before\n%s\nafter\n%s", before, after)
 		}
-		if got := ask(fresh, s.url); got != "blue" {
+		if got := ask(t.Context(), fresh, s.url); got != "blue" {
 			t.Errorf("nginx answers %q", got)
 		}
 	}
@@ -440,7 +440,7 @@ func TestInterruptedApplyIsUndone(t *testing.T) {
 			break
 		}
 		refused(t, err, err, "", "interrupted")
-		until(t, "blue answers", func() bool { return ask(fresh, s.url) == "blue" })
+		until(t, "blue answers", func() bool { return ask(t.Context(), fresh, s.url) == "blue" })
 		if now := s.sh(t, "cat /etc/nginx/upstreams/* /etc/nginx/includes/*; ls -A /etc/nginx/upstreams"); now != before {
 			t.Errorf("after %d ms: before %q, now %q", after, before, now)
 		}
@@ -462,7 +462,7 @@ func TestNginxBehindAShellAndWithItsOwnConfigurationFile(t *testing.T) {
 	if _, err := s.apply(t, green); err != nil {
 		t.Fatal(err)
 	}
-	if got := ask(fresh, s.url); got != "green" {
+	if got := ask(t.Context(), fresh, s.url); got != "green" {
 		t.Errorf("nginx answers %q", got)
 	}
 }

@@ -52,7 +52,7 @@ func withConsul(run func() int) int {
 		return 1
 	}
 	port := strconv.Itoa(freePort())
-	consul := exec.Command(path, "agent", "-dev", "-log-level=error", "-bind=127.0.0.1", "-http-port="+port,
+	consul := exec.CommandContext(context.Background(), path, "agent", "-dev", "-log-level=error", "-bind=127.0.0.1", "-http-port="+port,
 		"-grpc-port=-1", "-grpc-tls-port=-1", "-dns-port=-1", "-server-port="+strconv.Itoa(freePort()),
 		"-serf-lan-port="+strconv.Itoa(freePort()), "-serf-wan-port=-1")
 	// It ends with this process, also when a test panics.
@@ -80,11 +80,11 @@ func withConsul(run func() int) int {
 }
 
 func freePort() int {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		panic(err)
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	return l.Addr().(*net.TCPAddr).Port
 }
 
@@ -92,8 +92,13 @@ func freePort() int {
 // to an old worker, which answers on it as before.
 var fresh = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 
+// get returns the body of a 200.
 func get(url string) (string, error) {
-	resp, err := fresh.Get(url)
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, url, nil)
+	if err != nil {
+		return "", err
+	}
+	resp, err := fresh.Do(req)
 	if err != nil {
 		return "", err
 	}
@@ -116,7 +121,7 @@ func put(t *testing.T, path string, value any) {
 		}
 		body = string(text)
 	}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, consulAddress+path, strings.NewReader(body))
+	req, err := http.NewRequestWithContext(context.WithoutCancel(t.Context()), http.MethodPut, consulAddress+path, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,10 +148,7 @@ func register(t *testing.T, r registration) {
 	t.Helper()
 	put(t, "/v1/agent/service/register", r)
 	t.Cleanup(func() {
-		req, _ := http.NewRequest(http.MethodPut, consulAddress+"/v1/agent/service/deregister/"+r.ID, nil)
-		if resp, err := http.DefaultClient.Do(req); err == nil {
-			resp.Body.Close()
-		}
+		put(t, "/v1/agent/service/deregister/"+r.ID, "")
 	})
 }
 
@@ -174,10 +176,7 @@ func (b backend) String() string { return net.JoinHostPort(b.address, strconv.It
 func serve(t *testing.T, color string) backend {
 	t.Helper()
 	gateway := bridgeGateway(t)
-	l, err := net.Listen("tcp", gateway+":0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := listen(t, gateway+":0")
 	inFlight := new(atomic.Int64)
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		inFlight.Add(1)
@@ -191,6 +190,17 @@ func serve(t *testing.T, color string) backend {
 	go func() { _ = server.Serve(l) }()
 	t.Cleanup(func() { _ = server.Close() })
 	return backend{color: color, address: gateway, port: l.Addr().(*net.TCPAddr).Port, inFlight: inFlight}
+}
+
+// listen takes a port until the test is over.
+func listen(t *testing.T, address string) net.Listener {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	return l
 }
 
 func docker(t *testing.T) *client.Client {
@@ -229,7 +239,7 @@ http {
     include upstreams/*.conf;
     server {
         listen 80 default_server;
-        location = /alive { return 204; }
+        location = /alive { return 200 yes; }
         include /etc/nginx/includes/*.conf;
     }
 }
@@ -290,11 +300,8 @@ func newStand(t *testing.T, options ...standOption) *stand {
 	}
 	s := &stand{docker: cli, container: name, url: fmt.Sprintf("http://127.0.0.1:%d", port)}
 	until(t, "nginx answers", func() bool {
-		resp, err := fresh.Get(s.url + "/alive")
-		if err == nil {
-			resp.Body.Close()
-		}
-		return err == nil && resp.StatusCode == http.StatusNoContent
+		body, err := get(s.url + "/alive")
+		return err == nil && body == "yes"
 	})
 	s.configure(t, p.dir)
 	return s
