@@ -98,7 +98,7 @@ func (r *run) register(ctx context.Context, step Step) (string, error) {
 	defer done()
 	r.waiting(step, "health of "+names(r.containers))
 	if err := r.Engine.Healthy(ctx, r.containers); err != nil {
-		return "", err
+		return "", fmt.Errorf("health of %s: %w", names(r.containers), err)
 	}
 	var m match
 	said := ""

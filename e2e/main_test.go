@@ -31,6 +31,7 @@ var (
 type stackVars struct {
 	name   string
 	consul string // the address of Consul's API
+	redis  string // the sample's database, as containers reach it
 	env    []string
 }
 
@@ -68,6 +69,25 @@ func setUp() error {
 	if out, err := command.CombinedOutput(); err != nil {
 		return fmt.Errorf("bg stack up: %w: %s", err, out)
 	}
+	return startRedis()
+}
+
+// startRedis starts the one database of the scenarios that need none of their
+// own. Containers of other networks reach it where the default bridge publishes.
+func startRedis() error {
+	name := stack.name + "-redis"
+	if out, err := exec.Command("docker", "run", "-d", "--name", name, "-p", "6379", "-l", "SERVICE_IGNORE=true", "redis:8").CombinedOutput(); err != nil {
+		return fmt.Errorf("start Redis: %w: %s", err, out)
+	}
+	port, err := exec.Command("docker", "inspect", "-f", `{{(index (index .NetworkSettings.Ports "6379/tcp") 0).HostPort}}`, name).Output()
+	if err != nil {
+		return fmt.Errorf("find Redis's port: %w", err)
+	}
+	gateway, err := exec.Command("docker", "inspect", "-f", "{{.NetworkSettings.Gateway}}", name).Output()
+	if err != nil {
+		return fmt.Errorf("find the bridge's gateway: %w", err)
+	}
+	stack.redis = net.JoinHostPort(strings.TrimSpace(string(gateway)), strings.TrimSpace(string(port)))
 	return nil
 }
 
@@ -77,6 +97,9 @@ func tearDown() {
 	command.Env, command.Dir = append(os.Environ(), stack.env...), root
 	if out, err := command.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "bg stack down: %v: %s\n", err, out)
+	}
+	if out, err := exec.Command("docker", "rm", "-fv", stack.name+"-redis").CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "docker rm: %v: %s\n", err, out)
 	}
 	for _, image := range []string{stack.name + ":1.0", stack.name + ":2.0", "bg:" + stack.name} {
 		if out, err := exec.Command("docker", "rmi", "-f", image).CombinedOutput(); err != nil {

@@ -68,7 +68,7 @@ func TestAnUnknownServiceInTheComposeFile(t *testing.T) {
 func TestAnUnknownKeyInTheConfiguration(t *testing.T) {
 	w := newWorld(t)
 	w.settings("replica: 2\n")
-	refusedDeploy(w, 2, "bg.yml:6:1", "replica", "replicas")
+	refusedDeploy(w, 2, "bg.yml:7:1", "replica", "replicas")
 }
 
 func TestAServiceNameThatCouldLeaveItsPlace(t *testing.T) {

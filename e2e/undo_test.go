@@ -27,15 +27,14 @@ var failures = []failure{
 	}, code: 12, says: []string{"restarted 3 times"}},
 	{name: "a container that never gets ready", env: []string{"FAIL_HEALTH=true"}, args: []string{"--health-timeout", "2s"}, code: 12, says: []string{"503", "not ready within 2s"}},
 	{name: "a container that is unhealthy", env: []string{"FAIL_HEALTH=true"}, prepare: func(w *world) {
-		w.file("docker-compose.yml", strings.ReplaceAll(compose, "    stop_grace",
-			"    healthcheck: { test: [CMD, /books-ms, -check], interval: 200ms, retries: 2 }\n    stop_grace"))
+		w.file("docker-compose.yml", strings.ReplaceAll(compose, "{ disable: true }", "{ test: [CMD, /books-ms, -check], interval: 200ms, start_period: 0s, retries: 2 }"))
 	}, code: 12, says: []string{"is unhealthy"}},
 	{name: "a container that is registered under another name", prepare: func(w *world) {
 		w.file("docker-compose.yml", strings.ReplaceAll(compose, "SERVICE-green", "another"))
 	}, code: 2, says: []string{"SERVICE_NAME", "hint:"}},
 	{name: "a pre test that fails", prepare: func(w *world) {
 		w.file("bg.yml", strings.ReplaceAll(settings, "pre:  [ {", "pre: [ { run: 'echo broken here; exit 3' }, {"))
-	}, code: 13, says: []string{"broken here", "exit code 3"}},
+	}, code: 13, says: []string{"broken here", "exit status 3"}},
 	{name: "a template that does not parse", prepare: func(w *world) { w.file("nginx-upstreams-green.ctmpl", "upstream x { {{range }") }, code: 14, says: []string{"nginx-upstreams-green.ctmpl"}},
 	{name: "a template that misses a key", prepare: func(w *world) {
 		w.file("nginx-upstreams-green.ctmpl", `{{ key "no/such/key" }}`+strings.ReplaceAll(upstreams, "COLOR", "green"))
@@ -54,9 +53,9 @@ var failures = []failure{
 	}, code: 14, says: []string{"full"}},
 	{name: "a post test that fails", prepare: func(w *world) {
 		w.file("bg.yml", strings.ReplaceAll(settings, "post: [ {", "post: [ { run: 'curl -sf $DOMAIN/ping; exit 4' }, {"))
-	}, code: 15, says: []string{"exit code 4"}},
+	}, code: 15, says: []string{"exit status 4"}},
 	{name: "a color that somebody changed meanwhile", prepare: func(w *world) {
-		w.file("bg.yml", strings.ReplaceAll(settings, "post: [ {", "post: [ { run: 'curl -sf -X PUT -d blue http://"+stack.consul+"/v1/kv/$BG_SERVICE/color' }, {"))
+		w.file("bg.yml", strings.ReplaceAll(settings, "post: [ {", "post: [ { run: 'curl -sf -X PUT --data-binary "blue\\n" http://"+stack.consul+"/v1/kv/$BG_SERVICE/color' }, {"))
 	}, code: 16, says: []string{"Consul refused the transaction"}},
 }
 
@@ -149,7 +148,7 @@ func TestTheNewContainerIsKilledBeforeTheCommit(t *testing.T) {
 	w := newWorld(t)
 	w.deploy()
 	w.begin()
-	w.file("bg.yml", strings.ReplaceAll(settings, "pre:  [ {", "pre: [ { run: 'docker kill '$BG_SERVICE'-app-green-1; sleep 30' }, {"))
+	w.file("bg.yml", strings.ReplaceAll(settings, "pre:  [ {", "pre: [ { run: 'docker kill $BG_SERVICE-app-green-1; sleep 30' }, {"))
 	r := w.bg("deploy", w.service)
 	w.end()
 	w.code(r, 13)

@@ -33,10 +33,13 @@ const compose = `services:
     image: IMAGE:1.0
     ports: ["8080"]
     environment:
+      REDIS_ADDR: REDIS
+      REDIS_PREFIX: "SERVICE-"
       START_DELAY:
       CRASH:
       FAIL_HEALTH:
       FAIL_AFTER:
+    healthcheck: { disable: true }
     stop_grace_period: 20s
   app-blue:
     extends: base
@@ -87,10 +90,10 @@ func newWorld(t *testing.T) *world {
 
 // startNginx starts this world's nginx with the stack's own configuration.
 func (w *world) startNginx(mounts ...string) {
-	args := append([]string{"run", "-d", "--name", w.nginx, "-p", "127.0.0.1::80", "-l", "SERVICE_IGNORE=true",
+	args := append([]string{"run", "-d", "--name", w.nginx, "-p", "80", "-l", "SERVICE_IGNORE=true",
 		"-v", filepath.Join(root, "templates/nginx.conf") + ":/etc/nginx/nginx.conf:ro"}, mounts...)
 	docker(w, append(args, "nginx:1.30")...)
-	w.url = "http://" + docker(w, "port", w.nginx, "80/tcp")
+	w.url = "http://127.0.0.1:" + docker(w, "inspect", "-f", `{{(index (index .NetworkSettings.Ports "80/tcp") 0).HostPort}}`, w.nginx)
 	eventually(w, 20*time.Second, func() error { _, _, err := w.get("/nothing"); return err })
 }
 
@@ -101,6 +104,9 @@ func (w *world) clean() {
 	}
 	left := strings.Fields(docker(w, "ps", "-aq", "--filter", "label=com.docker.compose.project="+w.service))
 	docker(w, append([]string{"rm", "-fv", w.nginx}, left...)...)
+	if volumes := strings.Fields(docker(w, "volume", "ls", "-q", "--filter", "name="+w.service)); len(volumes) > 0 {
+		docker(w, append([]string{"volume", "rm"}, volumes...)...)
+	}
 	if networks := strings.Fields(docker(w, "network", "ls", "-q", "--filter", "label=com.docker.compose.project="+w.service)); len(networks) > 0 {
 		docker(w, append([]string{"network", "rm"}, networks...)...)
 	}
@@ -112,7 +118,7 @@ func (w *world) file(name, content string) {
 	w.Helper()
 	content = strings.NewReplacer("SERVICE-", w.service+"-", "service: SERVICE", "service: "+w.service,
 		"upstream SERVICE", "upstream "+w.service, "http://SERVICE", "http://"+w.service,
-		"IMAGE", stack.name, "NGINX", w.nginx, "URL", w.url).Replace(content)
+		"IMAGE", stack.name, "REDIS_", "REDIS_", "REDIS", stack.redis, "NGINX", w.nginx, "URL", w.url).Replace(content)
 	if err := os.WriteFile(filepath.Join(w.dir, name), []byte(content), 0o600); err != nil {
 		w.Fatal(err)
 	}
@@ -188,7 +194,7 @@ func (w *world) end() []load.Result {
 // live compares the color in KV with the one that answers through nginx.
 func (w *world) live(want string) {
 	w.Helper()
-	if got := w.kv("color"); got != want {
+	if got := strings.TrimSpace(w.kv("color")); got != want {
 		w.Errorf("KV says %q instead of %q", got, want)
 	}
 	_, header, err := w.get("/ping")

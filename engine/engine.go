@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync"
 
 	"github.com/docker/cli/cli/command"
 	"github.com/docker/cli/cli/flags"
@@ -35,6 +36,7 @@ type Engine struct {
 	docker  client.APIClient
 	compose api.Compose
 	log     *slog.Logger
+	warned  sync.Map // files whose old layout was said
 }
 
 // Open returns the Engine that DOCKER_HOST, DOCKER_CONTEXT or Docker's current

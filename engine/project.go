@@ -67,7 +67,7 @@ func (e *Engine) load(ctx context.Context, file, project string, env ...string) 
 	if err != nil {
 		return nil, err
 	}
-	if old {
+	if _, warned := e.warned.LoadOrStore(file, true); old && !warned {
 		e.log.Warn("compose file has the old layout without services: it is read as today's", "file", file)
 	}
 	return e.parse(ctx, types.ConfigFile{Filename: file, Content: content}, project, env...)
@@ -112,10 +112,10 @@ func serviceName(project *types.Project, pattern, service string, c color.Color)
 	if pattern == "" {
 		patterns = []string{"app-{color}", "{color}", service + "-{color}", "app", service}
 	}
-	for _, p := range patterns {
-		name := strings.NewReplacer("{color}", string(c), "{service}", service).Replace(p)
-		if _, ok := project.Services[name]; ok {
-			return name, nil
+	for i, p := range patterns {
+		patterns[i] = strings.NewReplacer("{color}", string(c), "{service}", service).Replace(p)
+		if _, ok := project.Services[patterns[i]]; ok {
+			return patterns[i], nil
 		}
 	}
 	return "", hint.Wrap(fmt.Errorf("%w: no service %s; it has %s", ErrConfig, strings.Join(patterns, ", "),

@@ -6,7 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
+	"net/url"
 
 	"github.com/hashicorp/consul/api"
 
@@ -43,8 +46,17 @@ func Classify(err error) error {
 		return hint.Wrap(fmt.Errorf("%w: %w", ErrForbidden, err), "set CONSUL_HTTP_TOKEN to a token that may read and write this service's keys, its catalog entries and sessions")
 	case errors.As(err, &status) && status.Code < http.StatusInternalServerError && status.Code != http.StatusTooManyRequests:
 		return err
+	case !errors.As(err, &status) && !unanswered(err):
+		return err
 	}
 	return hint.Wrap(fmt.Errorf("%w: %w", ErrUnreachable, err), "check CONSUL_HTTP_ADDR and that Consul has a leader: consul operator raft list-peers")
+}
+
+// unanswered reports whether err says that no whole answer came.
+func unanswered(err error) bool {
+	var request *url.Error
+	var network net.Error
+	return errors.As(err, &request) || errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // Environment returns the client configuration that the CONSUL_* variables

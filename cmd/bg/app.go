@@ -69,7 +69,7 @@ func onUsageError(c *cli.Context, err error, _ bool) error {
 // flags at the first argument, so flags that follow SERVICE were put before it
 // by flagsFirst.
 func service(c *cli.Context) (string, error) {
-	if c.Args().Len() != 1 {
+	if c.Args().Len() != 1 || c.Args().First() == "" {
 		return "", usageError{fmt.Errorf("%s takes one argument, the service, and got %d: see %s --help", c.Command.Name, c.Args().Len(), c.Command.HelpName)}
 	}
 	return c.Args().First(), nil
