@@ -148,7 +148,7 @@ func TestTheNewContainerIsKilledBeforeTheCommit(t *testing.T) {
 	w := newWorld(t)
 	w.deploy()
 	w.begin()
-	w.file("bg.yml", strings.ReplaceAll(settings, "pre:  [ {", "pre: [ { run: 'docker kill $BG_SERVICE-app-green-1; sleep 30' }, {"))
+	w.file("bg.yml", strings.ReplaceAll(settings, "pre:  [ {", "pre: [ { run: 'docker kill ${BG_SERVICE}-app-green-1; sleep 30' }, {"))
 	r := w.bg("deploy", w.service)
 	w.end()
 	w.code(r, 13)

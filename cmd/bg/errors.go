@@ -11,6 +11,7 @@ import (
 	"bg/engine"
 	"bg/hint"
 	"bg/proxy"
+	"bg/registrator"
 	"bg/registry"
 )
 
@@ -60,9 +61,9 @@ func exitCode(err error) int {
 		return stepCodes[step.Verb]
 	case isA[*registry.HeldError](err):
 		return exitHeld
-	case isA[usageError](err), isA[*config.Error](err), errors.Is(err, engine.ErrConfig), errors.Is(err, deploy.ErrNothingKept):
+	case isA[usageError](err), isA[*config.Error](err), isOneOf(err, engine.ErrConfig, registrator.ErrConfig, deploy.ErrNothingKept):
 		return exitUsage
-	case isOneOf(err, registry.ErrUnreachable, registry.ErrForbidden, engine.ErrUnreachable, proxy.ErrUnreachable):
+	case isOneOf(err, registry.ErrUnreachable, registry.ErrForbidden, engine.ErrUnreachable, proxy.ErrUnreachable, registrator.ErrConsul, registrator.ErrDocker):
 		return exitUnreachable
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted
