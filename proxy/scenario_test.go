@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -319,8 +320,7 @@ func TestUnconfirmedSwitchIsUndone(t *testing.T) {
 	s.build(t)
 	before := s.sh(t, "cat /etc/nginx/upstreams/* /etc/nginx/includes/*")
 	wrong := serve(t, "purple")
-	id := s.cfg.Service + "-green"
-	register(t, registration{Name: id, ID: id, Address: wrong.address, Port: wrong.port})
+	write(t, strings.ReplaceAll(s.cfg.Upstreams.Source, "{color}", "green"), fmt.Sprintf("upstream %s { server %s; }", s.cfg.Service, wrong))
 	wrong.color = "green"
 	_, err := s.apply(t, wrong)
 	refused(t, err, proxy.ErrUnconfirmed, "", "answers with purple, not green")
