@@ -29,14 +29,14 @@ e2e: build images $(CONSUL) ## scenarios on real Docker, Consul and nginx
 	CGO_ENABLED=1 PATH="$(CURDIR)/bin:$$PATH" go test -race -timeout 30m ./e2e
 
 images: ## the images of the stack and the sample, pulled or built
-	bin/bg stack images
+	bin/bg stack images redis:8
 
 # The tools are pinned in modules of their own.
 $(CONSUL): tools/go.mod tools/go.sum
-	cd tools && go build -trimpath -o ../$@ github.com/hashicorp/consul
+	install -D -m 755 "$$(tools/images/build.sh --consul-binary)" $@
 
 $(LINT): tools/lint/go.mod tools/lint/go.sum
-	cd tools/lint && go build -trimpath -o ../../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+	cd tools/lint && go build -o ../../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
 clean: ## what was built here; images and containers stay
 	rm -rf bin

@@ -9,7 +9,9 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -60,50 +62,51 @@ func run(m *testing.M) int {
 // setUp builds the sample's images and starts the shared stack.
 func setUp() error {
 	for _, tag := range []string{"1.0", "2.0"} {
-		if out, err := exec.Command("make", "-s", "-C", sample, "image", "TAG="+tag, "IMAGE="+stack.name).CombinedOutput(); err != nil {
-			return fmt.Errorf("build the sample: %w: %s", err, out)
+		if _, err := output("make", "-s", "-C", sample, "image", "TAG="+tag, "IMAGE="+stack.name); err != nil {
+			return err
 		}
 	}
-	command := exec.Command(bg, "stack", "up")
-	command.Env, command.Dir = append(os.Environ(), stack.env...), root
-	if out, err := command.CombinedOutput(); err != nil {
-		return fmt.Errorf("bg stack up: %w: %s", err, out)
+	if _, err := output(bg, "stack", "up"); err != nil {
+		return err
 	}
 	return startRedis()
+}
+
+// output runs a command of the set-up in the checkout and returns what it
+// printed.
+func output(name string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	command := exec.CommandContext(ctx, name, args...)
+	command.Env, command.Dir = append(os.Environ(), stack.env...), root
+	out, err := command.CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, out)
+	}
+	return strings.TrimSpace(string(out)), nil
 }
 
 // startRedis starts the one database of the scenarios that need none of their
 // own. Containers of other networks reach it where the default bridge publishes.
 func startRedis() error {
 	name := stack.name + "-redis"
-	if out, err := exec.Command("docker", "run", "-d", "--name", name, "-p", "6379", "-l", "SERVICE_IGNORE=true", "redis:8").CombinedOutput(); err != nil {
-		return fmt.Errorf("start Redis: %w: %s", err, out)
+	if _, err := output("docker", "run", "-d", "--name", name, "-p", "6379", "-l", "SERVICE_IGNORE=true", "redis:8"); err != nil {
+		return err
 	}
-	port, err := exec.Command("docker", "inspect", "-f", `{{(index (index .NetworkSettings.Ports "6379/tcp") 0).HostPort}}`, name).Output()
-	if err != nil {
-		return fmt.Errorf("find Redis's port: %w", err)
-	}
-	gateway, err := exec.Command("docker", "inspect", "-f", "{{.NetworkSettings.Gateway}}", name).Output()
-	if err != nil {
-		return fmt.Errorf("find the bridge's gateway: %w", err)
-	}
-	stack.redis = net.JoinHostPort(strings.TrimSpace(string(gateway)), strings.TrimSpace(string(port)))
-	return nil
+	address, err := output("docker", "inspect", "-f", `{{.NetworkSettings.Gateway}}:{{(index (index .NetworkSettings.Ports "6379/tcp") 0).HostPort}}`, name)
+	stack.redis = address
+	return err
 }
 
 // tearDown ends the stack and removes this run's images.
 func tearDown() {
-	command := exec.Command(bg, "stack", "down", "--volumes")
-	command.Env, command.Dir = append(os.Environ(), stack.env...), root
-	if out, err := command.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "bg stack down: %v: %s\n", err, out)
-	}
-	if out, err := exec.Command("docker", "rm", "-fv", stack.name+"-redis").CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "docker rm: %v: %s\n", err, out)
-	}
-	for _, image := range []string{stack.name + ":1.0", stack.name + ":2.0", "bg:" + stack.name} {
-		if out, err := exec.Command("docker", "rmi", "-f", image).CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "docker rmi %s: %v: %s\n", image, err, out)
+	for _, command := range [][]string{
+		{bg, "stack", "down", "--volumes"},
+		{"docker", "rm", "-fv", stack.name + "-redis"},
+		{"docker", "rmi", "-f", stack.name + ":1.0", stack.name + ":2.0", "bg:" + stack.name},
+	} {
+		if _, err := output(command[0], command[1:]...); err != nil {
+			fmt.Fprintln(os.Stderr, err)
 		}
 	}
 }
@@ -131,11 +134,38 @@ func execute(ctx context.Context, dir string, env []string, name string, args ..
 // docker runs the docker command and returns what it printed.
 func docker(t testing.TB, args ...string) string {
 	t.Helper()
-	out, err := exec.Command("docker", args...).CombinedOutput()
+	out, err := output("docker", args...)
 	if err != nil {
-		t.Fatalf("docker %s: %v: %s", strings.Join(args, " "), err, out)
+		t.Fatal(err)
 	}
-	return strings.TrimSpace(string(out))
+	return out
+}
+
+// fetch makes one HTTP request and returns the answer with its body.
+func fetch(t testing.TB, method, url, body string) (*http.Response, string, error) {
+	t.Helper()
+	// Not the test's own context: clean-up asks too.
+	request, err := http.NewRequestWithContext(context.Background(), method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return &http.Response{Header: http.Header{}}, "", err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	return answer, string(text), err
+}
+
+// consul makes one request to the API of the scenarios' Consul.
+func consul(t testing.TB, method, path, body string) (*http.Response, string) {
+	t.Helper()
+	answer, text, err := fetch(t, method, "http://"+stack.consul+"/v1/"+path, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer, text
 }
 
 // eventually waits until check returns nil.
@@ -155,9 +185,12 @@ func eventually(t testing.TB, limit time.Duration, check func() error) {
 }
 
 func freePort() int {
-	l := must(net.Listen("tcp", "127.0.0.1:0"))
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	l := must(new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0"))
+	port := l.Addr().(*net.TCPAddr).Port
+	if err := l.Close(); err != nil {
+		panic(err)
+	}
+	return port
 }
 
 func random() string {

@@ -1,9 +1,9 @@
 package e2e
 
 import (
-	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -12,22 +12,20 @@ import (
 
 func TestConsulIsDown(t *testing.T) {
 	w := newWorld(t)
-	l := must(net.Listen("tcp", "127.0.0.1:0"))
-	l.Close()
-	w.env = []string{"CONSUL_HTTP_ADDR=" + l.Addr().String()}
-	refused(w, 4, "Consul cannot be reached", "hint:")
+	w.env = []string{"CONSUL_HTTP_ADDR=127.0.0.1:" + strconv.Itoa(freePort())}
+	refused(w, 4, "no answer from Consul", "hint:")
 }
 
 func TestConsulAnswers500(t *testing.T) {
 	w := newWorld(t)
 	w.env = []string{"CONSUL_HTTP_ADDR=" + answering(t, http.StatusInternalServerError)}
-	refused(w, 4, "Consul cannot be reached", "500")
+	refused(w, 4, "no answer from Consul", "500")
 }
 
 func TestConsulRefusesTheToken(t *testing.T) {
 	w := newWorld(t)
 	w.env = []string{"CONSUL_HTTP_ADDR=" + answering(t, http.StatusForbidden)}
-	refused(w, 4, "Consul refused the token", "CONSUL_HTTP_TOKEN")
+	refused(w, 4, "the token is refused by Consul", "CONSUL_HTTP_TOKEN")
 }
 
 // answering returns the address of a Consul that is broken in one way. A real
@@ -45,7 +43,7 @@ func TestGarbageInTheColorKey(t *testing.T) {
 	refused(w, 1, w.service+"/color", `"teal"`, "hint:")
 	w.put("color", "blue")
 	w.live("blue")
-	w.nothingLeft("blue")
+	w.nothingLeft()
 }
 
 func TestNoDocker(t *testing.T) {

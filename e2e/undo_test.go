@@ -56,7 +56,7 @@ var failures = []failure{
 	}, code: 15, says: []string{"exit status 4"}},
 	{name: "a color that somebody changed meanwhile", prepare: func(w *world) {
 		w.file("bg.yml", strings.ReplaceAll(settings, "post: [ {", "post: [ { run: 'echo blue | curl -sf -X PUT --data-binary @- http://"+stack.consul+"/v1/kv/$BG_SERVICE/color' }, {"))
-	}, code: 16, says: []string{"Consul refused the transaction"}},
+	}, code: 16, says: []string{"the transaction was refused by Consul"}},
 }
 
 func TestAFailedDeploymentLeavesTheLiveColorServing(t *testing.T) {
@@ -77,7 +77,7 @@ func TestAFailedDeploymentLeavesTheLiveColorServing(t *testing.T) {
 			if f.name == "a full disk" {
 				docker(w, "exec", w.nginx, "rm", "/etc/nginx/upstreams/.fill")
 			}
-			w.nothingLeft("blue")
+			w.nothingLeft()
 		})
 	}
 }
@@ -117,7 +117,7 @@ func TestAnInterruptUndoesTheDeployment(t *testing.T) {
 			}
 			w.end()
 			w.live("blue")
-			w.nothingLeft("blue")
+			w.nothingLeft()
 		})
 	}
 }
@@ -154,7 +154,7 @@ func TestTheNewContainerIsKilledBeforeTheCommit(t *testing.T) {
 	w.code(r, 13)
 	w.says(r, "does not stay up")
 	w.live("blue")
-	w.nothingLeft("blue")
+	w.nothingLeft()
 }
 
 func TestMountingASingleFileIsRefused(t *testing.T) {
@@ -176,21 +176,8 @@ func TestAHostileAddressInTheCatalogIsRefused(t *testing.T) {
 	w.deploy()
 	w.begin()
 	body := `{"Node":"evil","Address":"10.0.0.1; } server { listen 81","Service":{"ID":"evil","Service":"` + w.service + `-green","Address":"10.0.0.1; } server { listen 81","Port":80}}`
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://"+stack.consul+"/v1/catalog/register", strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	answer, err := http.DefaultClient.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	answer.Body.Close()
-	t.Cleanup(func() {
-		r, err := http.Post("http://"+stack.consul+"/v1/catalog/deregister", "application/json", strings.NewReader(`{"Node":"evil"}`))
-		if err == nil {
-			r.Body.Close()
-		}
-	})
+	consul(t, http.MethodPut, "catalog/register", body)
+	t.Cleanup(func() { consul(t, http.MethodPut, "catalog/deregister", `{"Node":"evil"}`) })
 	r := w.bg("deploy", w.service, "--health-timeout", "3s")
 	w.end()
 	if r.code != 12 && r.code != 14 {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -206,41 +205,23 @@ func (w *world) live(want string) {
 // kv returns a key of the service, "" when it is absent.
 func (w *world) kv(key string) string {
 	w.Helper()
-	answer, err := http.Get("http://" + stack.consul + "/v1/kv/" + w.service + "/" + key + "?raw")
-	if err != nil {
-		w.Fatal(err)
-	}
-	defer answer.Body.Close()
-	body, err := io.ReadAll(answer.Body)
-	if err != nil {
-		w.Fatal(err)
-	}
+	answer, body := consul(w, http.MethodGet, "kv/"+w.service+"/"+key+"?raw", "")
 	if answer.StatusCode != http.StatusOK {
 		return ""
 	}
-	return string(body)
+	return body
 }
 
 // put writes a key of the service.
 func (w *world) put(key, value string) {
 	w.Helper()
-	request := must(http.NewRequestWithContext(w.Context(), http.MethodPut, "http://"+stack.consul+"/v1/kv/"+w.service+"/"+key, strings.NewReader(value)))
-	answer, err := http.DefaultClient.Do(request)
-	if err != nil {
-		w.Fatal(err)
-	}
-	answer.Body.Close()
+	consul(w, http.MethodPut, "kv/"+w.service+"/"+key, value)
 }
 
 // get asks the service through nginx.
 func (w *world) get(path string) (string, http.Header, error) {
-	answer, err := http.Get(w.url + path)
-	if err != nil {
-		return "", http.Header{}, err
-	}
-	defer answer.Body.Close()
-	body, err := io.ReadAll(answer.Body)
-	return string(body), answer.Header, err
+	answer, body, err := fetch(w, http.MethodGet, w.url+path, "")
+	return body, answer.Header, err
 }
 
 // containers returns "name state" of the service's containers.
@@ -249,11 +230,11 @@ func (w *world) containers() string {
 	return docker(w, "ps", "-a", "--filter", "label=com.docker.compose.project="+w.service, "--format", "{{.Names}} {{.State}}")
 }
 
-// nothingLeft asks that only the live color's container is there and registered,
+// nothingLeft asks that only blue's container, the live one, is there and registered,
 // that nobody holds a lock, and that nginx's folders hold nothing else.
-func (w *world) nothingLeft(color string) {
+func (w *world) nothingLeft() {
 	w.Helper()
-	want := w.service + "-app-" + color + "-1 running"
+	want := w.service + "-app-blue-1 running"
 	if got := w.containers(); got != want {
 		w.Errorf("containers: %q instead of %q", got, want)
 	}
@@ -266,14 +247,8 @@ func (w *world) nothingLeft(color string) {
 			w.Errorf("nginx's file system has %q", name)
 		}
 	}
-	other := map[string]string{"blue": "green", "green": "blue"}[color]
-	answer, err := http.Get("http://" + stack.consul + "/v1/catalog/service/" + w.service + "-" + other)
-	if err != nil {
-		w.Fatal(err)
-	}
-	defer answer.Body.Close()
-	if body := must(io.ReadAll(answer.Body)); strings.TrimSpace(string(body)) != "[]" {
-		w.Errorf("%s is still registered: %s", other, body)
+	if _, body := consul(w, http.MethodGet, "catalog/service/"+w.service+"-green", ""); strings.TrimSpace(body) != "[]" {
+		w.Errorf("green is still registered: %s", body)
 	}
 }
 

@@ -167,7 +167,8 @@ type connection struct {
 }
 
 func dial(address string) (*connection, error) {
-	c, err := net.DialTimeout("tcp", address, requestTimeout)
+	// Not the load's context: a request that was begun is carried to its end.
+	c, err := (&net.Dialer{Timeout: requestTimeout}).DialContext(context.Background(), "tcp", address)
 	if err != nil {
 		return nil, err
 	}

@@ -14,7 +14,7 @@ import (
 
 // ErrConflict is returned when a transaction was refused because something that
 // it depends on had changed: the lock or the live color.
-var ErrConflict = errors.New("Consul refused the transaction")
+var ErrConflict = errors.New("the transaction was refused by Consul")
 
 // Journal keeps the documents of deployments in KV: the newest one under
 // <prefix><service>/deploy, and every one under <prefix><service>/deploys/<id>.

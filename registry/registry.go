@@ -19,9 +19,9 @@ import (
 // The errors that Consul's answers become.
 var (
 	// ErrUnreachable: no answer from Consul, or one that says nothing (5xx).
-	ErrUnreachable = errors.New("Consul cannot be reached")
+	ErrUnreachable = errors.New("no answer from Consul")
 	// ErrForbidden: Consul refused the token.
-	ErrForbidden = errors.New("Consul refused the token")
+	ErrForbidden = errors.New("the token is refused by Consul")
 )
 
 // Open returns a client for the Consul that the CONSUL_* variables name; its

@@ -49,6 +49,15 @@ func stackCommand(s streams) *cli.Command {
 				Action: func(c *cli.Context) error { return stackUp(c.Context, s) },
 			},
 			{
+				Name:      "images",
+				Usage:     "make the stack's images, and others, present without starting anything",
+				ArgsUsage: "[IMAGE...]",
+				Description: "   bg stack images\n" +
+					"   bg stack images redis:8",
+				OnUsageError: onUsageError,
+				Action:       func(c *cli.Context) error { return stackImages(c.Context, s, c.Args().Slice()) },
+			},
+			{
 				Name:  "down",
 				Usage: "stop the stack and remove its containers",
 				Flags: []cli.Flag{&cli.BoolFlag{Name: "volumes", Usage: "also remove what it stored: Consul's data and nginx's files"}},
@@ -75,7 +84,26 @@ func stackUp(ctx context.Context, s streams) error {
 		if err := stack.Up(ctx); err != nil {
 			return err
 		}
-		return stackReady(ctx, e, stack, s)
+		return stackReady(ctx, stack, s)
+	})
+}
+
+// stackImages makes the stack's images and those named more present.
+func stackImages(ctx context.Context, s streams, more []string) error {
+	return withEngine(ctx, s, func(e *engine.Engine) error {
+		stack, err := e.LoadStack(ctx, bg.Stack, "docker-compose.yml")
+		if err != nil {
+			return err
+		}
+		if err := ensureImages(ctx, e, stack.Images(), s.Err); err != nil {
+			return err
+		}
+		for _, ref := range more {
+			if err := ensureImage(ctx, e, ref, s.Err); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 
@@ -175,7 +203,7 @@ func runsAlone(name string) error {
 }
 
 // stackReady waits for each part of the stack, and says where it is.
-func stackReady(ctx context.Context, e *engine.Engine, stack *engine.Stack, s streams) error {
+func stackReady(ctx context.Context, stack *engine.Stack, s streams) error {
 	parts := []struct {
 		service, path, ready string
 		port                 int
@@ -211,15 +239,12 @@ func stackReady(ctx context.Context, e *engine.Engine, stack *engine.Stack, s st
 // awaitAnswer asks url until good is satisfied, or until ctx ends, whose cause
 // it then returns.
 func awaitAnswer(ctx context.Context, url string, good func(status int, body string) bool) error {
-	lastErr := errors.New("no answer")
 	for {
-		status, body, err := get(ctx, url)
+		status, body, lastErr := get(ctx, url)
 		switch {
-		case err != nil:
-			lastErr = err
-		case good(status, body):
+		case lastErr == nil && good(status, body):
 			return nil
-		default:
+		case lastErr == nil:
 			lastErr = fmt.Errorf("answer %d: %.200s", status, body)
 		}
 		timer := time.NewTimer(50 * time.Millisecond)
