@@ -24,6 +24,9 @@ type Change struct {
 	Written    []string      // paths, in the order of writing
 	Reload     time.Duration // from the signal until no old worker accepted
 	Confirmed  int           // answers of the new color in a row; 0 without a URL
+
+	before workers   // when the reload was asked for
+	sent   time.Time // then
 }
 
 // String says what was observed, for a line of progress and for the record.
@@ -200,5 +203,27 @@ func (n *Nginx) undo(ctx context.Context, change Change, done []write) error {
 	if !change.Reloaded {
 		return nil
 	}
-	return n.reload(ctx, &Change{})
+	return n.reloadBack(ctx, change)
+}
+
+// reloadBack makes nginx run with the files that were put back, after a reload
+// that was not the last word. When that one is still under way, its new workers
+// could be taken for those of the second, so it is let finish. The workers that
+// had the new files may have requests at the new color, which is stopped next:
+// they are given the time there is.
+func (n *Nginx) reloadBack(ctx context.Context, change Change) error {
+	if len(change.NewWorkers) == 0 {
+		if err := n.settle(ctx, change); err != nil {
+			n.log.Warn("the reload that is undone did not finish", "service", n.cfg.Service, "error", err)
+		}
+	}
+	var back Change
+	if err := n.reload(ctx, &back); err != nil {
+		return err
+	}
+	left := Change{OldWorkers: back.before.serving, NewWorkers: back.NewWorkers}
+	if drained, err := n.Drain(ctx, left, nil); err != nil {
+		n.log.Warn("requests may be cut off", "service", n.cfg.Service, "workers", drained.Workers, "error", err)
+	}
+	return nil
 }

@@ -26,22 +26,30 @@ func (n *Nginx) reload(ctx context.Context, change *Change) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, n.cfg.ReloadTimeout,
 		fmt.Errorf("nginx did not replace its workers within %s", n.cfg.ReloadTimeout))
 	defer cancel()
-	sent := time.Now()
-	change.OldWorkers = before.all()
+	change.before, change.sent, change.OldWorkers = before, time.Now(), before.all()
 	// From here on nginx may have read the new files, also when the reload fails.
 	change.Reloaded = true
 	if err := n.host.Reload(ctx); err != nil {
 		return hosted("reload", "nginx", err)
 	}
-	change.NewWorkers, err = n.awaitWorkers(ctx, before, sent)
+	change.NewWorkers, err = n.awaitWorkers(ctx, before, change.sent)
 	if errors.Is(err, ErrRefused) {
 		change.Reloaded = false
 	}
-	change.Reload = time.Since(sent)
+	change.Reload = time.Since(change.sent)
 	if err == nil {
 		n.log.Info("nginx reloaded", "service", n.cfg.Service, "took", change.Reload.Round(time.Millisecond),
 			"old", change.OldWorkers, "new", change.NewWorkers)
 	}
+	return err
+}
+
+// settle waits until a reload that was asked for is over, one way or the other.
+// It leaves most of the time of ctx to what comes next.
+func (n *Nginx) settle(ctx context.Context, change Change) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, n.cfg.RestoreTimeout/3, errors.New("nginx is still at it"))
+	defer cancel()
+	_, err := n.awaitWorkers(ctx, change.before, change.sent)
 	return err
 }
 

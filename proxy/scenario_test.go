@@ -112,10 +112,12 @@ func TestApplySwitchesWithoutLosingARequest(t *testing.T) {
 	l := startLoad(t, s.url)
 	for range 2 {
 		for _, b := range []backend{green, blue} {
+			began := time.Now()
 			change, err := s.apply(t, b)
 			if err != nil {
 				t.Fatal(err)
 			}
+			t.Logf("rendered and applied in %s: %s", time.Since(began).Round(time.Millisecond), change)
 			if got := ask(t.Context(), fresh, s.url); got != b.color {
 				t.Errorf("nginx answers %q, want %s", got, b.color)
 			}
