@@ -75,6 +75,16 @@ func (d Deployment) Origin() string {
 	return d.ID
 }
 
+// FolderOf returns the folder that the deployment of a stored document was made
+// from, "" when there is no document or when that was on another host.
+func FolderOf(document []byte, host string) string {
+	var d Deployment
+	if json.Unmarshal(document, &d) != nil || d.By.Host != host {
+		return ""
+	}
+	return d.Config
+}
+
 // document returns d as it is stored: indented, for the people who read it in
 // the Consul UI.
 func (d Deployment) document() ([]byte, error) { return json.MarshalIndent(d, "", "  ") }

@@ -43,6 +43,7 @@ func TestRollbackStartsTheKeptContainerAndLosesNothing(t *testing.T) {
 	id := docker(w, "inspect", "-f", "{{.Id}}", w.service+"-app-blue-1")
 	w.deploy("--tag", "2.0")
 	w.begin()
+	w.dir = t.TempDir() // from anywhere on the machine that deployed
 	w.code(w.bg("rollback", w.service), 0)
 	w.end()
 	w.live("blue")

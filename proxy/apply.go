@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"bg/hint"
@@ -34,7 +35,7 @@ func (c Change) String() string {
 	if !c.Reloaded {
 		return fmt.Sprintf("nothing to write; %d answers confirmed it", c.Confirmed)
 	}
-	text := fmt.Sprintf("wrote %d files, %d new workers after %s", len(c.Written), len(c.NewWorkers), c.Reload.Round(time.Millisecond))
+	text := fmt.Sprintf("wrote %s, %d new workers after %s", strings.Join(c.Written, " and "), len(c.NewWorkers), c.Reload.Round(time.Millisecond))
 	if c.Confirmed > 0 {
 		text += fmt.Sprintf(", %d answers confirmed it", c.Confirmed)
 	}

@@ -2,8 +2,12 @@ package proxy_test
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -467,6 +471,35 @@ func TestNginxBehindAShellAndWithItsOwnConfigurationFile(t *testing.T) {
 	if got := ask(t.Context(), fresh, s.url); got != "green" {
 		t.Errorf("nginx answers %q", got)
 	}
+}
+
+func TestFilesWithRelativePathsAreFoundByTheCheck(t *testing.T) {
+	t.Parallel()
+	cert, key := keyPair(t)
+	s, _, green := serving(t, func(p *plan) {
+		p.files["etc/nginx/nginx.conf"] = strings.Replace(mainConf, "listen 80 default_server;",
+			"listen 80 default_server; listen 443 ssl; ssl_certificate upstreams/tls/cert.pem; ssl_certificate_key .key.pem;", 1)
+		p.files["etc/nginx/upstreams/tls/cert.pem"], p.files["etc/nginx/.key.pem"] = cert, key
+	})
+	if _, err := s.apply(t, green); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// keyPair returns a certificate and its key, as nginx reads them.
+func keyPair(t *testing.T) (cert, key string) {
+	t.Helper()
+	server := httptest.NewTLSServer(http.NotFoundHandler())
+	defer server.Close()
+	pair := server.TLS.Certificates[0]
+	der, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	encode := func(kind string, der []byte) string {
+		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
+	}
+	return encode("CERTIFICATE", pair.Certificate[0]), encode("PRIVATE KEY", der)
 }
 
 func TestContainerThatIsNotThereIsUnreachable(t *testing.T) {

@@ -21,14 +21,28 @@ const shadowScript = `set -eu
 root=$1 conf=$2
 shift 2
 umask 077
+# fill links what the real directory $1 has and the copy $2 lacks. It is a
+# subshell, so that it can call itself, and one ln for all, since processes cost.
+fill() (
+	real=$1 copy=$2
+	set --
+	for f in "$real"/* "$real"/.[!.]*; do
+		name=${f##*/}
+		if [ ! -e "$f" ] && [ ! -L "$f" ]; then
+			continue
+		elif [ -d "$copy/$name" ] && [ ! -L "$f" ]; then
+			fill "$f" "$copy/$name"
+		elif [ ! -e "$copy/$name" ]; then
+			set -- "$@" "$f"
+		fi
+	done
+	[ $# -eq 0 ] || ln -s "$@" "$copy"
+)
 mkdir "$root"
 trap 'rm -rf "$root"' EXIT
 trap 'exit 1' HUP INT TERM
 tar -xC "$root"
-cd "$conf"
-find . -type d -exec sh -c 'for d; do mkdir -p "$0/$d"; done' "$root$conf" {} +
-find . ! -type d -exec sh -c 'for f; do [ -e "$0/$f" ] || ln -s "$PWD/$f" "$0/$f"; done' "$root$conf" {} +
-cd /
+fill "$conf" "$root$conf"
 "$@"
 `
 

@@ -191,5 +191,5 @@ func demoTables(w io.Writer, deployments []*deploy.Deployment, results []load.Re
 	}
 	t.Flush() //nolint:errcheck // a table on standard output
 	fmt.Fprintf(w, "\nConsul UI: http://127.0.0.1:8500/ui/dc1/kv/%s/\n", demoService)
-	fmt.Fprintf(w, "try: curl -i localhost:8000/ping; bin/bg rollback %s -f %s/bg.yml\n", demoService, demoFolder)
+	fmt.Fprintf(w, "try: curl -i localhost:8000/ping; bin/bg rollback %s\n", demoService)
 }

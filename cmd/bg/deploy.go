@@ -14,8 +14,9 @@ import (
 func deployCommand(s streams) *cli.Command {
 	return &cli.Command{
 		Name: "deploy", Usage: "make a new version live in the other color, or leave everything as it was", ArgsUsage: "SERVICE",
-		Description: "Run it in the service's folder: bg.yml, or a Compose file with nginx-upstreams-blue.ctmpl\n" +
-			"and nginx-upstreams-green.ctmpl.\n\n" +
+		Description: "It reads the service's folder: bg.yml, or a Compose file with nginx-upstreams-blue.ctmpl\n" +
+			"and nginx-upstreams-green.ctmpl. That is the current folder, or else the one that the newest\n" +
+			"deployment was made from.\n\n" +
 			"   bg deploy books-ms\n" +
 			"   bg deploy books-ms --tag 1.4 --replicas 3\n" +
 			"   bg deploy books-ms --dry-run\n" +
@@ -51,7 +52,7 @@ func deployAction(c *cli.Context, s streams, rollback bool) error {
 	if format := c.String("output"); format != "text" && format != "json" {
 		return usageError{fmt.Errorf("--output is text or json, not %q", format)}
 	}
-	cfg, err := loadConfig(c)
+	cfg, err := loadFolder(c, s.Err)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -52,7 +53,7 @@ func registratorFlags() []cli.Flag {
 	}
 }
 
-func runRegistrator(c *cli.Context) error {
+func runRegistrator(c *cli.Context) (err error) {
 	if c.Args().Len() > 1 {
 		return hint.Wrap(fmt.Errorf("%w: extra arguments %q", registrator.ErrConfig, c.Args().Tail()),
 			"flags come before the registry URI: bg registrator [flags] consul://host:port")
@@ -73,7 +74,7 @@ func runRegistrator(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	defer docker.Close()
+	defer func() { err = errors.Join(err, docker.Close()) }()
 	r, err := registrator.New(registratorConfig(c), docker, consul, log)
 	if err != nil {
 		return err

@@ -2,6 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/user"
@@ -13,6 +16,7 @@ import (
 	"bg/config"
 	"bg/deploy"
 	"bg/engine"
+	"bg/hint"
 	"bg/integration"
 	"bg/proxy"
 	"bg/registry"
@@ -182,6 +186,12 @@ func whoami() deploy.Who {
 
 // loadConfig reads what holds for the service that the command line names.
 func loadConfig(c *cli.Context) (*config.Config, error) {
+	return loadFrom(c, config.Source{File: c.String("file")})
+}
+
+// loadFrom completes where a configuration comes from with the command line and
+// the environment, and reads it.
+func loadFrom(c *cli.Context, from config.Source) (*config.Config, error) {
 	name, err := service(c)
 	if err != nil {
 		return nil, err
@@ -192,7 +202,36 @@ func loadConfig(c *cli.Context) (*config.Config, error) {
 			flags[set.Key] = c.String(set.Flag)
 		}
 	}
-	return config.Load(config.Source{File: c.String("file"), Service: name, Lookup: os.LookupEnv, Flags: flags})
+	from.Service, from.Lookup, from.Flags = name, os.LookupEnv, flags
+	return config.Load(from)
+}
+
+// loadFolder is loadConfig for the commands that need the service's folder.
+// Where neither the command line nor the current folder names one, it is the one
+// that the newest deployment was made from, if that was on this machine.
+func loadFolder(c *cli.Context, notes io.Writer) (*config.Config, error) {
+	if _, here := config.Find("."); here || c.String("file") != "" {
+		return loadConfig(c)
+	}
+	cfg, err := loadConfig(c)
+	if err != nil {
+		return nil, err
+	}
+	client, err := registry.Open()
+	if err != nil {
+		return nil, err
+	}
+	document, err := registry.NewJournal(client, cfg.Consul.Prefix).Newest(c.Context, cfg.Service)
+	if err != nil {
+		return nil, err
+	}
+	folder := deploy.FolderOf(document, whoami().Host)
+	if folder == "" {
+		return nil, hint.Wrap(usageError{errors.New("this is not a service's folder: it has no bg.yml, nor a Compose file with nginx-upstreams-blue.ctmpl")},
+			"go there, or name its bg.yml with --file")
+	}
+	fmt.Fprintf(notes, "using %s, as the newest deployment of %s did\n", folder, cfg.Service)
+	return loadFrom(c, config.Source{Dir: folder})
 }
 
 // settingFlags makes the flags of the settings that want picks. Their variables
