@@ -216,8 +216,8 @@ func (k *contractCase) compare(t *testing.T, entries []string) {
 
 func (k *contractCase) rewrite(t *testing.T, catalog string) {
 	t.Helper()
-	files := slices.DeleteFunc(k.archive.Files, func(f txtar.File) bool { return f.Name == "catalog.json" })
-	k.archive.Files = append(files, txtar.File{Name: "catalog.json", Data: []byte(catalog)})
+	k.archive.Files = slices.DeleteFunc(k.archive.Files, func(f txtar.File) bool { return f.Name == "catalog.json" })
+	k.archive.Files = append(k.archive.Files, txtar.File{Name: "catalog.json", Data: []byte(catalog)})
 	if err := writeFile(k.file, txtar.Format(k.archive)); err != nil {
 		t.Fatal(err)
 	}

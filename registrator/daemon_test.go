@@ -71,7 +71,7 @@ func storageDriver(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer api.Close()
+	defer closes(t, api)
 	info, err := api.Info(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -81,14 +81,14 @@ func storageDriver(t *testing.T) string {
 
 func must(t *testing.T, name string, args ...string) {
 	t.Helper()
-	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(context.WithoutCancel(t.Context()), name, args...).CombinedOutput(); err != nil {
 		t.Fatalf("%s %s: %v: %s", name, strings.Join(args, " "), err, out)
 	}
 }
 
 func (w *daemon) start() {
 	w.t.Helper()
-	w.cmd = exec.Command("nsenter", w.args...)
+	w.cmd = exec.CommandContext(context.WithoutCancel(w.t.Context()), "nsenter", w.args...)
 	w.cmd.Stdout, w.cmd.Stderr = testWriter{w.t}, testWriter{w.t}
 	if err := w.cmd.Start(); err != nil {
 		w.t.Fatal(err)

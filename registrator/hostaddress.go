@@ -41,7 +41,7 @@ func (e engine) address(ctx context.Context, hostname string) (address, source s
 				return found.String(), "host name", nil
 			}
 		}
-		if out, ok := outgoing(); ok {
+		if out, ok := outgoing(ctx); ok {
 			return out.String(), "default route", nil
 		}
 	}
@@ -123,8 +123,8 @@ func lookup(ctx context.Context, name string) []netip.Addr {
 
 // outgoing returns the address that packets to the world carry. To connect a
 // UDP socket sends nothing; the destination is one for documentation (RFC 5737).
-func outgoing() (netip.Addr, bool) {
-	conn, err := net.Dial("udp4", "203.0.113.1:9")
+func outgoing(ctx context.Context) (netip.Addr, bool) {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "udp4", "203.0.113.1:9")
 	if err != nil {
 		return netip.Addr{}, false
 	}

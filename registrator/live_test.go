@@ -67,15 +67,15 @@ func publishedPort(t *testing.T, d *docker, id string) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, b := range inspected.NetworkSettings.Ports["80/tcp"] {
-		port, err := nat.ParsePort(b.HostPort)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return port
+	bindings := inspected.NetworkSettings.Ports["80/tcp"]
+	if len(bindings) == 0 {
+		t.Fatal("no published port")
 	}
-	t.Fatal("no published port")
-	return 0
+	port, err := nat.ParsePort(bindings[0].HostPort)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
 }
 
 func TestAContainerThatDiesAtOnceLeavesNothing(t *testing.T) {

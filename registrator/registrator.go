@@ -73,11 +73,13 @@ func New(cfg Config, docker *client.Client, consul *api.Client, log *slog.Logger
 // cannot be reached within the configured attempts and ErrDocker when the daemon
 // cannot be reached at the start; later both are waited for.
 func (r *Registrator) Run(ctx context.Context) error {
-	if err := r.reachConsul(ctx); err != nil {
-		return err
-	}
-	if err := r.identify(ctx); err != nil {
-		return err
+	if err := r.prepare(ctx); err != nil {
+		select {
+		case <-ctx.Done():
+			return nil // whoever ends it before it began asks for no reason
+		default:
+			return err
+		}
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { r.watchDocker(ctx); return nil })
@@ -90,12 +92,21 @@ func (r *Registrator) Run(ctx context.Context) error {
 	return err
 }
 
-// reachConsul asks Consul for its leader, as often as -retry-attempts says.
+// prepare waits for Consul and finds out where the registrator runs.
+func (r *Registrator) prepare(ctx context.Context) error {
+	if err := r.reachConsul(ctx); err != nil {
+		return err
+	}
+	return r.identify(ctx)
+}
+
+// reachConsul asks Consul for its leader, as often as -retry-attempts says. It
+// returns ctx's error when that ended first.
 func (r *Registrator) reachConsul(ctx context.Context) error {
 	for attempt := 0; ; attempt++ {
 		err := r.agent.ping(ctx)
 		if err == nil || ctx.Err() != nil {
-			return nil // a canceled context ends what follows
+			return ctx.Err()
 		}
 		if attempt == r.cfg.RetryAttempts {
 			return hint.Wrap(err, "check the registry URI (consul://host:port), or wait for it with -retry-attempts -1")
@@ -157,7 +168,7 @@ func (r *Registrator) reconcile(ctx context.Context) {
 	defer stopRefresh()
 	retry := backoff{}
 	for ctx.Err() == nil {
-		trigger := ""
+		var trigger string
 		select {
 		case <-ctx.Done():
 			return
@@ -182,13 +193,14 @@ func (r *Registrator) reconcile(ctx context.Context) {
 	}
 }
 
-// tryPass runs one pass and reports how it went.
+// tryPass runs one pass and reports how it went. How one went that was
+// interrupted says nothing: then it returns ctx's error.
 func (r *Registrator) tryPass(ctx context.Context, trigger string) error {
 	taken := r.hints.take()
 	start := time.Now()
 	err := r.pass(ctx, taken)
 	if ctx.Err() != nil {
-		return nil
+		return ctx.Err()
 	}
 	r.status.passed(trigger, taken, time.Since(start), err)
 	if err != nil {

@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/build"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/network"
@@ -158,7 +159,7 @@ func (c *consul) start() {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	c.cmd = exec.Command(binary, c.args...)
+	c.cmd = exec.CommandContext(context.WithoutCancel(c.t.Context()), binary, c.args...)
 	c.cmd.Stdout, c.cmd.Stderr = testWriter{c.t}, testWriter{c.t}
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := c.cmd.Start(); err != nil {
@@ -208,14 +209,22 @@ func freePorts(t *testing.T, n int) []int {
 	t.Helper()
 	ports := make([]int, n)
 	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer l.Close()
+		defer closes(t, l)
 		ports[i] = l.Addr().(*net.TCPAddr).Port
 	}
 	return ports
+}
+
+// closes closes what a test has used.
+func closes(t *testing.T, c io.Closer) {
+	t.Helper()
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 // testWriter hands lines on to the test's log as long as the test runs.
@@ -242,7 +251,7 @@ func useDocker(t *testing.T) *docker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { api.Close() })
+	t.Cleanup(func() { closes(t, api) })
 	return (&docker{t: t, api: api}).build()
 }
 
@@ -283,12 +292,12 @@ func (d *docker) expose() {
 }
 
 // appBinary compiles testdata/app without cgo, so that it needs no base image.
-var appBinary = sync.OnceValues(func() ([]byte, error) {
+var appBinary = sync.OnceValues(func() (_ []byte, err error) {
 	dir, err := os.MkdirTemp("", "bgreg")
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, "app"), "./testdata/app")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -377,7 +386,7 @@ func (d *docker) remove(id string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(d.t.Context()), time.Minute)
 	defer cancel()
 	err := d.api.ContainerRemove(ctx, id, container.RemoveOptions{Force: true, RemoveVolumes: true})
-	if err != nil && !client.IsErrNotFound(err) && !strings.Contains(err.Error(), "already in progress") {
+	if err != nil && !errdefs.IsNotFound(err) && !strings.Contains(err.Error(), "already in progress") {
 		d.t.Errorf("remove container %s: %v", id, err)
 	}
 }

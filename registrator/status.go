@@ -169,7 +169,7 @@ func (r *Registrator) serve(ctx context.Context) error {
 	if r.cfg.Listen == "" {
 		return nil
 	}
-	listener, err := net.Listen("tcp", r.cfg.Listen)
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", r.cfg.Listen)
 	if err != nil {
 		return hint.Wrap(fmt.Errorf("serve /health and /metrics: %w", err), "choose another address with -listen")
 	}

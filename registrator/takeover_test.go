@@ -65,8 +65,11 @@ func TestACheckThatIsNoLongerAskedForGoes(t *testing.T) {
 	checked := func(want bool) func() error {
 		return func() error {
 			services, err := c.services(id)
-			if err != nil || services[id] == nil {
-				return fmt.Errorf("Consul has %v: %v", services, err)
+			if err != nil {
+				return err
+			}
+			if services[id] == nil {
+				return fmt.Errorf("Consul has %v", services)
 			}
 			checks, err := c.api.Agent().Checks()
 			if _, has := checks[checkID(id)]; err == nil && has != want {
