@@ -149,6 +149,7 @@ func fetch(t testing.TB, method, url, body string) (*http.Response, string, erro
 	if err != nil {
 		t.Fatal(err)
 	}
+	request.Close = true // an old connection may lead to an old worker of nginx
 	answer, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return &http.Response{Header: http.Header{}}, "", err

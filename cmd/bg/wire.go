@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -135,8 +136,12 @@ func proxyConfig(cfg *config.Config) proxy.Config {
 // them, to the client of the templates.
 func catalogConfig() proxy.CatalogConfig {
 	c := registry.Environment()
+	address := c.Address
+	if !strings.Contains(address, "://") { // CONSUL_HTTP_ADDR may have a scheme of its own
+		address = c.Scheme + "://" + address
+	}
 	return proxy.CatalogConfig{
-		Address: c.Scheme + "://" + c.Address, Token: c.Token, TokenFile: c.TokenFile,
+		Address: address, Insecure: c.TLSConfig.InsecureSkipVerify, Token: c.Token, TokenFile: c.TokenFile,
 		CACert: c.TLSConfig.CAFile, CAPath: c.TLSConfig.CAPath, ClientCert: c.TLSConfig.CertFile, ClientKey: c.TLSConfig.KeyFile,
 		ServerName: c.TLSConfig.Address,
 	}
