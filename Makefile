@@ -22,11 +22,11 @@ lint: $(LINT)
 	cd examples/books-ms && ../../$(LINT) run ./...
 
 unit: build images $(CONSUL) ## every package, with the race detector
-	CGO_ENABLED=1 PATH="$(CURDIR)/bin:$$PATH" go test -race -timeout 15m $$(go list ./... | grep -v /e2e)
-	cd examples/books-ms && CGO_ENABLED=1 go test -race -timeout 5m ./...
+	CGO_ENABLED=1 PATH="$(CURDIR)/bin:$$PATH" go test -race -count=1 -timeout 15m $$(go list ./... | grep -v /e2e)
+	cd examples/books-ms && CGO_ENABLED=1 go test -race -count=1 -timeout 5m ./...
 
 e2e: build images $(CONSUL) ## scenarios on real Docker, Consul and nginx
-	CGO_ENABLED=1 PATH="$(CURDIR)/bin:$$PATH" go test -race -timeout 30m ./e2e
+	CGO_ENABLED=1 PATH="$(CURDIR)/bin:$$PATH" go test -race -count=1 -timeout 30m ./e2e
 
 images: ## the images of the stack and the sample, pulled or built
 	bin/bg stack images redis:8

@@ -20,7 +20,7 @@ type Config struct {
 	Service  string
 	Image    string // overrides the Compose file's image
 	Tag      string // overrides only its tag
-	Replicas int    // containers of a color
+	Replicas int    // containers of a color; 0 as the Compose file says
 	Keep     time.Duration
 	History  int // how many deployments are remembered
 
@@ -142,11 +142,10 @@ func colored(pattern string, c color.Color) string {
 // known yet.
 func defaults() *Config {
 	return &Config{
-		Replicas: 1,
-		History:  50,
-		Compose:  Compose{Project: "{service}", Pull: "always"},
-		Health:   Health{Path: "/ping", Passes: 3, Interval: 100 * time.Millisecond, Timeout: time.Minute},
-		Tests:    Tests{Timeout: 5 * time.Minute},
+		History: 50,
+		Compose: Compose{Project: "{service}", Pull: "always"},
+		Health:  Health{Path: "/ping", Passes: 3, Interval: 100 * time.Millisecond, Timeout: time.Minute},
+		Tests:   Tests{Timeout: 5 * time.Minute},
 		Proxy: Proxy{
 			Container: "nginx",
 			Upstreams: Upstreams{Path: "/etc/nginx/upstreams/{service}.conf"},

@@ -56,7 +56,7 @@ func serviceSettings() []Setting {
 		textOf("service", "the service's name", func(c *Config) *string { return &c.Service }, checkService),
 		textOf("image", "image instead of the Compose file's", func(c *Config) *string { return &c.Image }, checkImage),
 		textOf("tag", "tag instead of the image's", func(c *Config) *string { return &c.Tag }, checkTag),
-		numberOf("replicas", "containers of a color", 1, 1000, func(c *Config) *int { return &c.Replicas }),
+		numberOf("replicas", "containers of a color (default as the Compose file says)", 1, 1000, func(c *Config) *int { return &c.Replicas }),
 		textOf("catalog", "name in Consul's catalog (default {service}-{color})", func(c *Config) *string { return &c.catalog }, checkCatalog),
 		{Key: "consul.prefix", Usage: "what goes before all keys in Consul KV", kind: text, set: setPrefix},
 		textOf("compose.file", "the Compose file", func(c *Config) *string { return &c.Compose.File }, checkFile("{service}")),
@@ -98,7 +98,7 @@ func flowSettings() []Setting {
 		durationOf("undo.timeout", "time to undo a failed deployment", time.Second, day, func(c *Config) *time.Duration { return &c.Timeouts.Undo }),
 		durationOf("stop.timeout", "time for a container to stop; 0 as the Compose file says", 0, day, func(c *Config) *time.Duration { return &c.Timeouts.Stop }),
 		{Key: "keep", Usage: "the old color: stopped, or how long it stays warm", kind: text, set: setKeep},
-		numberOf("history", "deployments that are remembered", 1, 10000, func(c *Config) *int { return &c.History }),
+		numberOf("history", "deployments that are remembered", 2, 10000, func(c *Config) *int { return &c.History }),
 		// Consul takes session TTLs of 10 s to 24 h.
 		durationOf("lock.ttl", "time that the lock outlives a killed bg", 10*time.Second, day, func(c *Config) *time.Duration { return &c.Lock.TTL }),
 		durationOf("lock.wait", "time to wait for another deployment", 0, day, func(c *Config) *time.Duration { return &c.Lock.Wait }),

@@ -2,7 +2,6 @@ package deploy
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -106,6 +105,7 @@ type Readiness struct {
 // Request is what is to be done.
 type Request struct {
 	Service   string
+	Prefix    string // of the service's KV keys, for hints
 	Rollback  bool
 	By        Who
 	Config    string
@@ -114,11 +114,19 @@ type Request struct {
 	PostTests int
 }
 
+// holder says who asks for a lock.
+func (r Request) holder(deployment string) registry.Holder {
+	return registry.Holder{User: r.By.User, Host: r.By.Host, PID: r.By.PID, Build: r.By.Build, Deployment: deployment, Since: time.Now().UTC()}
+}
+
 // Plan observes and plans, and changes nothing.
 func (d *Deployer) Plan(ctx context.Context, request Request) (Plan, error) {
 	seen, err := d.Observe(ctx, request)
 	if err != nil {
 		return Plan{}, err
+	}
+	for _, w := range seen.Proxy.Warnings {
+		d.Report(Event{Time: time.Now(), Kind: Warning, Message: w})
 	}
 	return MakePlan(request, seen)
 }
@@ -127,12 +135,12 @@ func (d *Deployer) Plan(ctx context.Context, request Request) (Plan, error) {
 // was. It holds the service's lock from the first look to the last write. What
 // fails before anything was changed is a *BeforeError or one of planning's
 // errors; after that it is a *StepError.
-func (d *Deployer) Deploy(ctx context.Context, request Request) (_ *Deployment, err error) {
+func (d *Deployer) Deploy(ctx context.Context, request Request) (*Deployment, error) {
 	ctx, lock, err := d.lock(ctx, request)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, lock.Release(ctx)) }()
+	defer func() { d.release(ctx, lock) }()
 	seen, err := d.Observe(ctx, request)
 	if err != nil {
 		return nil, err
@@ -142,13 +150,25 @@ func (d *Deployer) Deploy(ctx context.Context, request Request) (_ *Deployment, 
 		return nil, err
 	}
 	run := newRun(d, request, plan, seen, lock)
-	return run.record, run.execute(ctx)
+	err = run.execute(ctx)
+	lock = run.lock // it may have been taken anew
+	return run.record, err
+}
+
+// release gives a lock back. When that fails it is said and no more: the session
+// ends by itself.
+func (d *Deployer) release(ctx context.Context, lock *registry.Lock) {
+	if lock == nil {
+		return
+	}
+	if err := lock.Release(ctx); err != nil {
+		d.Report(Event{Time: time.Now(), Kind: Warning, Message: err.Error() + " (it ends by itself)"})
+	}
 }
 
 // lock takes the service's lock.
 func (d *Deployer) lock(ctx context.Context, request Request) (context.Context, *registry.Lock, error) {
-	holder := registry.Holder{User: request.By.User, Host: request.By.Host, PID: request.By.PID, Build: request.By.Build, Since: time.Now().UTC()}
-	held, lock, err := d.Locker.Acquire(ctx, d.Journal.LockKey(request.Service), holder, request.LockWait, func(h registry.Holder) {
+	held, lock, err := d.Locker.Acquire(ctx, d.Journal.LockKey(request.Service), request.holder(""), request.LockWait, func(h registry.Holder) {
 		d.Report(Event{Kind: Waiting, Message: fmt.Sprintf("another deployment holds %s: %s", request.Service, h)})
 	})
 	return held, lock, before(err)

@@ -23,10 +23,10 @@ type match struct {
 // that it was made for.
 func matching(containers []engine.Container, instances []registry.Instance) match {
 	var m match
-	taken := map[int]bool{}
-	for _, c := range containers {
-		i := slices.IndexFunc(instances, func(i registry.Instance) bool { return belongs(c, i) })
-		if i < 0 || taken[i] {
+	registered, taken := assign(containers, instances), map[int]bool{}
+	for n, c := range containers {
+		i, ok := registered[n]
+		if !ok {
 			m.missing = append(m.missing, c.Name)
 			continue
 		}
@@ -44,16 +44,43 @@ func matching(containers []engine.Container, instances []registry.Instance) matc
 	return m
 }
 
+// assign finds a registration for as many containers as it can, by their
+// indexes. One that fits two containers goes to the one that has no other: IPv4
+// and IPv6 publish a port under different numbers, so that the IPv6 port of one
+// replica may be the IPv4 port of another.
+func assign(containers []engine.Container, instances []registry.Instance) map[int]int {
+	owner := map[int]int{}
+	var place func(c int, tried map[int]bool) bool
+	place = func(c int, tried map[int]bool) bool {
+		for i, instance := range instances {
+			if tried[i] || !belongs(containers[c], instance) {
+				continue
+			}
+			tried[i] = true
+			if other, held := owner[i]; !held || place(other, tried) {
+				owner[i] = c
+				return true
+			}
+		}
+		return false
+	}
+	for c := range containers {
+		place(c, map[int]bool{})
+	}
+	registered := map[int]int{}
+	for i, c := range owner {
+		registered[c] = i
+	}
+	return registered
+}
+
 // belongs reports whether i is the registration of c: on a published port, or
 // on the container's own address as Registrator's -internal registers it.
 func belongs(c engine.Container, i registry.Instance) bool {
 	if c.Deployment != i.Deployment {
 		return false
 	}
-	return slices.ContainsFunc(c.Ports, func(p engine.Port) bool {
-		published := p.Host != 0 && p.Host == i.Port
-		return published || p.Container == i.Port && slices.Contains(c.Addresses, i.Address)
-	})
+	return c.Serves(i.Address, i.Port)
 }
 
 // remaining returns the instances that are still registered for containers.

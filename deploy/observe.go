@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
+	"strconv"
 
 	"golang.org/x/sync/errgroup"
 
@@ -32,7 +34,12 @@ type Observation struct {
 // serves reports whether address is one of color c's: registered for it, or
 // published by one of its containers that run.
 func (o Observation) serves(c color.Color, address string) bool {
-	return slices.ContainsFunc(o.Instances[c], func(i registry.Instance) bool { return i.HostPort() == address })
+	if slices.ContainsFunc(o.Instances[c], func(i registry.Instance) bool { return i.HostPort() == address }) {
+		return true
+	}
+	host, text, _ := net.SplitHostPort(address)
+	port, err := strconv.Atoi(text)
+	return err == nil && slices.ContainsFunc(o.Containers[c], func(k engine.Container) bool { return !k.Stopped() && k.Serves(host, port) })
 }
 
 // Observe reads KV, the containers, the catalog and nginx.

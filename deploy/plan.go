@@ -64,9 +64,17 @@ func MakePlan(request Request, seen Observation) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	if pointed == p.To && p.From != color.None {
+	if p.From == color.None && pointed != color.None {
+		return Plan{}, hint.Wrap(fmt.Errorf("%w: Consul KV has no color of %s, and nginx sends to %s", ErrInconsistent, p.Service, pointed),
+			fmt.Sprintf("check consul.prefix; if %s serves, write it: consul kv put %s%s/color %s", pointed, request.Prefix, p.Service, pointed))
+	}
+	if pointed == p.To {
 		p.add(Switch, p.From, fmt.Sprintf("an earlier deployment was interrupted: nginx sends to %s, and %s is live", p.To, p.From))
 		p.add(Drain, p.To, "no request may be left at "+p.To.String()+" before it is replaced")
+		pointed = p.From
+	}
+	if pointed != p.To && len(seen.Proxy.Leaving) > 0 && active(seen.Containers[p.To]) > 0 {
+		p.add(Drain, p.To, fmt.Sprintf("an earlier deployment was interrupted: requests may be left at %s", p.To))
 	}
 	if request.Rollback {
 		if err := p.rollback(seen); err != nil {
@@ -83,7 +91,7 @@ func MakePlan(request Request, seen Observation) (Plan, error) {
 	if p.From != color.None {
 		p.add(Drain, p.From, fmt.Sprintf("nginx's old workers still have requests at %s", p.From))
 	}
-	if old := running(seen.Containers[p.From]); old > 0 {
+	if old := active(seen.Containers[p.From]); old > 0 {
 		p.add(Stop, p.From, fmt.Sprintf("%d of its containers run; they are kept for a rollback", old))
 	}
 	return p, nil
@@ -120,10 +128,14 @@ func pointedAt(seen Observation) (color.Color, error) {
 			pointed = append(pointed, c)
 		}
 	}
-	switch len(pointed) {
-	case 0:
+	idle := color.Next(seen.Live.Color)
+	switch {
+	case len(pointed) == 0 && len(seen.Proxy.Upstreams) > 0 && active(seen.Containers[idle]) > 0:
+		return color.None, hint.Wrap(fmt.Errorf("%w: nginx sends to %s, which is no known instance, while containers of %s run",
+			ErrInconsistent, strings.Join(seen.Proxy.Upstreams, ", "), idle), "is Registrator running? if nothing sends to "+idle.String()+", stop its containers and deploy again")
+	case len(pointed) == 0:
 		return color.None, nil
-	case 1:
+	case len(pointed) == 1:
 		return pointed[0], nil
 	default:
 		return color.None, hint.Wrap(fmt.Errorf("%w: nginx sends to blue and to green (%s)", ErrInconsistent, strings.Join(seen.Proxy.Upstreams, ", ")),
@@ -153,10 +165,11 @@ func countTests(n int, how string) string {
 	}
 }
 
-func running(list []engine.Container) int {
+// active counts the containers that serve or may come to serve by themselves.
+func active(list []engine.Container) int {
 	n := 0
 	for _, c := range list {
-		if c.Running() {
+		if !c.Stopped() {
 			n++
 		}
 	}

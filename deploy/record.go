@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"strings"
 	"time"
 
 	"bg/color"
@@ -23,6 +24,9 @@ const (
 
 // maxEvidence is how many bytes of a failing container's log are kept.
 const maxEvidence = 64 << 10
+
+// maxOutput is how many bytes of the output of a step's tests are kept.
+const maxOutput = 16 << 10
 
 // Who says on whose behalf a deployment runs.
 type Who struct {
@@ -63,6 +67,7 @@ type Record struct {
 	Started  time.Time   `json:"started"`
 	Duration string      `json:"duration,omitempty"` // such as 1.204s
 	Observed string      `json:"observed,omitempty"`
+	Output   string      `json:"output,omitempty"` // the end of what tests wrote
 	Error    string      `json:"error,omitempty"`
 }
 
@@ -99,10 +104,10 @@ func newID(now time.Time) string {
 // seconds rounds a duration to what a reader wants to see.
 func seconds(d time.Duration) string { return d.Round(time.Millisecond).String() }
 
-// last returns the end of text, at most maxEvidence bytes of it.
-func last(text string) string {
-	if len(text) > maxEvidence {
-		return text[len(text)-maxEvidence:]
+// last returns the end of text, at most limit bytes of it.
+func last(text string, limit int) string {
+	if len(text) > limit {
+		text = text[len(text)-limit:]
 	}
-	return text
+	return strings.ToValidUTF8(text, "?")
 }

@@ -19,6 +19,9 @@ import (
 // logLines is how much of each container's log a failure keeps.
 const logLines = 200
 
+// evidenceTimeout is how long reading the logs of a failure may take.
+const evidenceTimeout = 5 * time.Second
+
 // ErrInterrupted is the cause of a context that a signal cancelled.
 var ErrInterrupted = errors.New("interrupted")
 
@@ -36,8 +39,14 @@ func (e *StepError) Error() string {
 	return fmt.Sprintf("%s: %v", e.Verb, e.Err)
 }
 
-// Unwrap returns the causes of the failure.
-func (e *StepError) Unwrap() []error { return []error{e.Err, e.Undo} }
+// Unwrap returns the causes of the failure. That of the undo comes first: its
+// hint is the one that matters then.
+func (e *StepError) Unwrap() []error {
+	if e.Undo != nil {
+		return []error{e.Undo, e.Err}
+	}
+	return []error{e.Err}
+}
 
 // run is one deployment on its way. It carries from step to step what was
 // observed.
@@ -54,6 +63,7 @@ type run struct {
 	changes    map[color.Color]proxy.Change
 	undo       []undoing
 	committed  bool
+	output     string      // of the tests of this step
 	guardOff   atomic.Bool // the new containers may stop now
 }
 
@@ -77,6 +87,9 @@ func newRun(d *Deployer, request Request, plan Plan, seen Observation, lock *reg
 // it is a warning, because the deployment has happened by then.
 func (r *run) execute(ctx context.Context) error {
 	r.Report(Event{Time: time.Now(), Kind: Planned, Plan: &r.plan})
+	for _, w := range r.seen.Proxy.Warnings {
+		r.warn(errors.New(w))
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	for _, step := range r.plan.Steps {
@@ -85,7 +98,11 @@ func (r *run) execute(ctx context.Context) error {
 		case err != nil && !r.committed:
 			return r.fail(ctx, step, err)
 		case err != nil:
-			r.warn(fmt.Sprintf("%s: %v (%s is live)", step.Verb, err, r.plan.To))
+			// What follows depends on it: a color is only stopped when its last
+			// request has ended.
+			r.warn(fmt.Errorf("%s: %w (%s is live; when nothing is left at %s: docker stop %s)",
+				step.Verb, err, r.plan.To, r.plan.From, names(r.seen.Containers[r.plan.From])))
+			return r.finish(ctx, Done, "")
 		}
 	}
 	return r.finish(ctx, Done, "")
@@ -103,11 +120,12 @@ func (r *run) take(ctx context.Context, step Step, cancel context.CancelCauseFun
 	if err == nil {
 		observed, err = r.step(ctx, step, cancel)
 	}
-	if err != nil && ctx.Err() != nil {
+	if err != nil && ctx.Err() != nil && !errors.Is(err, errUncertain) {
 		err = context.Cause(ctx) // an interrupt, a lost lock, a container that died
 	}
 	took := time.Since(started)
-	entry.Duration, entry.Observed = seconds(took), observed
+	entry.Duration, entry.Observed, entry.Output = seconds(took), observed, r.output
+	r.output = ""
 	if err != nil {
 		entry.Error = err.Error()
 		r.Report(Event{Time: time.Now(), Kind: Fail, Step: step.Verb, Color: step.Color, Message: err.Error(), Duration: took, Seconds: took.Seconds()})
@@ -121,9 +139,9 @@ func (r *run) take(ctx context.Context, step Step, cancel context.CancelCauseFun
 func (r *run) step(ctx context.Context, step Step, cancel context.CancelCauseFunc) (string, error) {
 	switch step.Verb {
 	case Start:
-		return r.start(ctx, step, cancel)
+		return r.start(ctx, step)
 	case Register:
-		return r.register(ctx, step)
+		return r.register(ctx, step, cancel)
 	case Pretest:
 		return r.test(ctx, r.Settings.Pre, "http://"+r.addresses[0])
 	case Switch:
@@ -147,7 +165,13 @@ func (r *run) fail(ctx context.Context, step Step, cause error) error {
 	defer cancel()
 	r.keepEvidence(undoing)
 	failure := &StepError{Verb: step.Verb, Err: cause}
-	if errors.Is(cause, errUncertain) {
+	if errors.Is(cause, registry.ErrLost) {
+		r.release(undoing, r.lock)
+		failure.Undo = r.regain(undoing)
+	}
+	if failure.Undo != nil {
+		r.warn(errors.New("nothing was undone: the service may be somebody else's now"))
+	} else if errors.Is(cause, errUncertain) {
 		failure.Undo = hint.Wrap(errors.New("nothing was undone, because Consul did not say which color it made live"),
 			"when Consul answers: bg current-color "+r.plan.Service+", then bg deploy or stop the other color")
 	} else {
@@ -161,14 +185,13 @@ func (r *run) fail(ctx context.Context, step Step, cause error) error {
 		outcome = Interrupted
 	}
 	if err := r.finish(undoing, outcome, failure.Error()); err != nil {
-		r.warn(fmt.Sprintf("the outcome could not be written: %v", err))
+		r.warn(fmt.Errorf("write the outcome: %w", err))
 	}
 	return failure
 }
 
-// undoAll undoes every step that was done, in reverse. It goes on after a
-// failure, because what is left to undo may still succeed, except that the new
-// color is never stopped while nginx may still send to it.
+// undoAll undoes every step that was done, in reverse. It ends at the first
+// failure: the new color is never stopped while nginx may still send to it.
 func (r *run) undoAll(ctx context.Context) error {
 	for _, u := range slices.Backward(r.undo) {
 		started := time.Now()
@@ -189,6 +212,8 @@ func (r *run) undoAll(ctx context.Context) error {
 // keepEvidence keeps the end of the new containers' logs before these are
 // removed.
 func (r *run) keepEvidence(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, evidenceTimeout) // an undo cannot wait for logs
+	defer cancel()
 	var all strings.Builder
 	for _, c := range r.containers {
 		text, err := r.Engine.Logs(ctx, c.ID, logLines)
@@ -197,7 +222,7 @@ func (r *run) keepEvidence(ctx context.Context) {
 		}
 		fmt.Fprintf(&all, "%s:\n%s\n", c.Name, text)
 	}
-	if r.record.Evidence = last(all.String()); r.record.Evidence != "" {
+	if r.record.Evidence = last(all.String(), maxEvidence); r.record.Evidence != "" {
 		r.Report(Event{Time: time.Now(), Kind: Log, Message: r.record.Evidence})
 	}
 }
@@ -214,7 +239,7 @@ func (r *run) finish(ctx context.Context, outcome Outcome, reason string) error 
 		err = r.Journal.Prune(ctx, r.plan.Service, r.Settings.History)
 	}
 	if err != nil && r.committed {
-		r.warn(fmt.Sprintf("the journal could not be finished: %v", err))
+		r.warn(fmt.Errorf("finish the journal: %w", err))
 		err = nil
 	}
 	r.Report(Event{Time: ended, Kind: Finished, Deployment: r.record})
@@ -223,6 +248,9 @@ func (r *run) finish(ctx context.Context, outcome Outcome, reason string) error 
 
 // save writes the document as it is now.
 func (r *run) save(ctx context.Context) error {
+	if r.lock == nil {
+		return errors.New("the lock is not held")
+	}
 	document, err := r.record.document()
 	if err != nil {
 		return err
@@ -230,7 +258,12 @@ func (r *run) save(ctx context.Context) error {
 	return r.Journal.Save(ctx, r.lock, r.plan.Service, r.record.ID, document)
 }
 
-func (r *run) warn(message string) {
+// warn tells of err, with what can be done about it, and keeps that.
+func (r *run) warn(err error) {
+	message := err.Error()
+	if h := hint.Of(err); h != "" {
+		message += "; " + h
+	}
 	r.record.Warnings = append(r.record.Warnings, message)
 	r.Report(Event{Time: time.Now(), Kind: Warning, Message: message})
 }

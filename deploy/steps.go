@@ -26,9 +26,8 @@ const proxyLockWait = time.Minute
 // deregisterTimeout is how long Registrator may take to remove what stopped.
 const deregisterTimeout = 15 * time.Second
 
-// start creates the containers of the new color, or starts the kept ones again,
-// and from then on watches them: when one ends, the deployment ends.
-func (r *run) start(ctx context.Context, step Step, cancel context.CancelCauseFunc) (string, error) {
+// start creates the containers of the new color, or starts the kept ones again.
+func (r *run) start(ctx context.Context, step Step) (string, error) {
 	limited, done := context.WithTimeoutCause(ctx, r.Settings.StartTimeout, fmt.Errorf("not started within %s", r.Settings.StartTimeout))
 	defer done()
 	var err error
@@ -49,12 +48,6 @@ func (r *run) start(ctx context.Context, step Step, cancel context.CancelCauseFu
 		return "", waited(limited, err)
 	}
 	r.record.ImageID = r.containers[0].ImageID
-	watched := r.containers
-	go func() {
-		if err := r.Engine.Guard(ctx, watched); err != nil && !r.guardOff.Load() {
-			cancel(err)
-		}
-	}()
 	return "started " + names(r.containers), nil
 }
 
@@ -91,15 +84,59 @@ func (r *run) stopAgain(ctx context.Context, kept []engine.Container) (string, e
 }
 
 // register waits until Consul has exactly the new containers, all healthy, and
-// each of them answers its readiness path several times in a row.
-func (r *run) register(ctx context.Context, step Step) (string, error) {
-	name, timeout := r.Source.Catalog(step.Color), r.Settings.Health.Timeout
-	ctx, done := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("not ready within %s", timeout))
+// each of them answers its readiness path several times in a row. From then on
+// the containers are watched: when one ends or restarts, the deployment ends.
+func (r *run) register(ctx context.Context, step Step, cancel context.CancelCauseFunc) (string, error) {
+	timeout := r.Settings.Health.Timeout
+	limited, done := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("not ready within %s", timeout))
 	defer done()
+	for {
+		err := r.settled(limited, step)
+		if errors.Is(err, engine.ErrRestarted) {
+			continue // it may have waited for its database; its ports are new
+		}
+		if err != nil {
+			return "", err
+		}
+		break
+	}
+	watched := r.containers
+	go func() {
+		if err := r.Engine.Guard(ctx, watched); err != nil && !r.guardOff.Load() {
+			cancel(err)
+		}
+	}()
+	return fmt.Sprintf("%s at %s", r.Source.Catalog(step.Color), strings.Join(r.addresses, ", ")), nil
+}
+
+// settled waits for all that register waits for. It fails with
+// engine.ErrRestarted when a container was restarted meanwhile.
+func (r *run) settled(ctx context.Context, step Step) error {
 	r.waiting(step, "health of "+names(r.containers))
 	if err := r.Engine.Healthy(ctx, r.containers); err != nil {
-		return "", fmt.Errorf("health of %s: %w", names(r.containers), err)
+		return fmt.Errorf("health of %s: %w", names(r.containers), err)
 	}
+	var err error
+	if r.containers, err = r.Engine.Refresh(ctx, r.containers); err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	watched := r.containers
+	go func() {
+		if err := r.Engine.Guard(ctx, watched); err != nil {
+			stop(err)
+		}
+	}()
+	if err := r.registered(ctx, step); err != nil {
+		return err
+	}
+	return r.ready(ctx, step)
+}
+
+// registered waits until Consul has exactly the containers.
+func (r *run) registered(ctx context.Context, step Step) error {
+	name := r.Source.Catalog(step.Color)
 	var m match
 	said := ""
 	err := r.Catalog.Wait(ctx, name, func(instances []registry.Instance) bool {
@@ -111,13 +148,10 @@ func (r *run) register(ctx context.Context, step Step) (string, error) {
 		return m.complete()
 	})
 	if err != nil {
-		return "", hint.Wrap(fmt.Errorf("%s in Consul: %w: %s", name, err, m.lack()), m.advice(name))
+		return hint.Wrap(fmt.Errorf("%s in Consul: %w: %s", name, err, m.lack()), m.advice(name))
 	}
 	r.addresses = m.addresses()
-	if err := r.ready(ctx, step); err != nil {
-		return "", err
-	}
-	return fmt.Sprintf("%s at %s", name, strings.Join(r.addresses, ", ")), nil
+	return nil
 }
 
 // test runs integration tests against domain, the way a user of the service
@@ -127,6 +161,9 @@ func (r *run) test(ctx context.Context, tests []integration.Test, domain string)
 		URL: domain, Service: r.plan.Service, Color: r.plan.To.String(), Address: r.addresses[0], Deployment: r.record.ID,
 	}
 	report, err := integration.Run(ctx, tests, target, r.Output)
+	for _, result := range report.Results {
+		r.output = last(r.output+result.Output, maxOutput)
+	}
 	if err != nil {
 		return "", err
 	}
@@ -142,25 +179,27 @@ func (r *run) switchTo(ctx context.Context, step Step) (string, error) {
 		return "", err
 	}
 	var change proxy.Change
-	err = r.alone(ctx, step, func(ctx context.Context) (err error) {
+	err = r.alone(ctx, step, func(ctx context.Context) error {
 		// Rendered inside the lock: another service's switch changes the
 		// configuration that this one is checked with.
 		files, err := r.Proxy.Render(ctx, proxy.RenderInput{Color: step.Color, Want: want, Forbid: r.forbid(ctx, step.Color, want)})
 		if err != nil {
 			return err
 		}
-		change, err = r.Proxy.Apply(ctx, files)
-		return err
+		if change, err = r.Proxy.Apply(ctx, files); err != nil {
+			return err
+		}
+		r.changes[step.Color] = change
+		if step.Color == r.plan.To {
+			r.undo = append(r.undo, undoing{step, func(ctx context.Context) (string, error) { return r.switchBack(ctx, step, change) }})
+		}
+		return nil
 	})
 	if err != nil {
 		if errors.Is(err, proxy.ErrRestore) {
 			r.undo = append(r.undo, undoing{step, func(context.Context) (string, error) { return "", err }})
 		}
 		return "", err
-	}
-	r.changes[step.Color] = change
-	if step.Color == r.plan.To {
-		r.undo = append(r.undo, undoing{step, func(ctx context.Context) (string, error) { return r.switchBack(ctx, step, change) }})
 	}
 	return change.String(), nil
 }
@@ -197,16 +236,34 @@ func (r *run) forbid(ctx context.Context, c color.Color, want []string) []string
 }
 
 // alone holds the lock of this nginx while it changes it: services share it.
-func (r *run) alone(ctx context.Context, step Step, change func(context.Context) error) (err error) {
-	holder := registry.Holder{User: r.record.By.User, Host: r.record.By.Host, PID: r.record.By.PID, Deployment: r.record.ID, Since: time.Now().UTC()}
-	ctx, lock, err := r.Locker.Acquire(ctx, r.Settings.ProxyLock, holder, proxyLockWait, func(h registry.Holder) {
-		r.waiting(step, "another deployment changes this nginx: "+h.String())
-	})
-	if err != nil {
-		return err
+// While Consul does not answer it goes on asking, until ctx ends.
+func (r *run) alone(ctx context.Context, step Step, change func(context.Context) error) error {
+	holder := r.request.holder(r.record.ID)
+	for {
+		held, lock, err := r.Locker.Acquire(ctx, r.Settings.ProxyLock, holder, proxyLockWait, func(h registry.Holder) {
+			r.waiting(step, "another deployment that changes this nginx: "+h.String())
+		})
+		if errors.Is(err, registry.ErrUnreachable) && pause(ctx, time.Second) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		defer r.release(ctx, lock)
+		return change(held)
 	}
-	defer func() { err = errors.Join(err, lock.Release(ctx)) }()
-	return change(ctx)
+}
+
+// pause waits for d and reports whether ctx is still going on.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // switchBack puts the previous files back, and waits until no worker is left
@@ -223,7 +280,9 @@ func (r *run) switchBack(ctx context.Context, step Step, change proxy.Change) (s
 	limited, done := context.WithTimeout(ctx, r.Settings.DrainTimeout)
 	defer done()
 	drained, err := r.Proxy.Drain(limited, back, func(d proxy.Draining) { r.waiting(step, d.String()) })
-	if err != nil && !errors.Is(err, proxy.ErrDrain) {
+	if errors.Is(err, proxy.ErrDrain) {
+		r.warn(err) // they had the time that every drain has
+	} else if err != nil {
 		return "", err
 	}
 	return back.String() + "; " + drained.String(), nil
@@ -238,6 +297,9 @@ func (r *run) commit(ctx context.Context) (string, error) {
 	// From here on an interrupt comes too late.
 	ctx, done := context.WithTimeout(context.WithoutCancel(ctx), r.Settings.UndoTimeout)
 	defer done()
+	// What is written with the color says that the deployment has happened: bg
+	// may be killed before it writes again.
+	r.record.Outcome = Done
 	document, err := r.record.document()
 	if err != nil {
 		return "", err
@@ -246,6 +308,7 @@ func (r *run) commit(ctx context.Context) (string, error) {
 	err = r.Journal.Save(ctx, r.lock, r.plan.Service, r.record.ID, document, set)
 	if err != nil {
 		if err = r.settle(ctx, err); err != nil {
+			r.record.Outcome = Running
 			return "", err
 		}
 	}
@@ -255,30 +318,54 @@ func (r *run) commit(ctx context.Context) (string, error) {
 }
 
 // settle decides what a commit that returned err has done: nil when Consul
-// recorded the color all the same, err when it surely did not, and errUncertain
-// when there is no telling.
+// recorded the color all the same, err when it surely did not and never will,
+// and errUncertain when there is no telling. A transaction may still be on its
+// way; it depends on the lock's session, so the end of that is the end of it.
 func (r *run) settle(ctx context.Context, err error) error {
 	var dial *net.OpError
-	unsent := errors.As(err, &dial) && dial.Op == "dial"
-	if !errors.Is(err, registry.ErrUnreachable) || unsent {
+	if errors.Is(err, registry.ErrConflict) || errors.As(err, &dial) && dial.Op == "dial" {
 		return err
 	}
-	for {
-		live, readErr := r.Colors.Live(ctx, r.plan.Service)
-		switch {
-		case readErr == nil && live.Color == r.plan.To && live.Index > r.seen.Live.Index:
-			return nil
-		case readErr == nil:
-			return err
-		}
-		timer := time.NewTimer(time.Second)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+	for r.lock != nil {
+		if r.lock.Release(ctx) == nil {
+			r.lock = nil
+		} else if !pause(ctx, time.Second) {
 			return fmt.Errorf("%w: %w", errUncertain, err)
 		}
 	}
+	if again := r.regain(ctx); again != nil && !errors.Is(again, errMoved) {
+		return fmt.Errorf("%w: %w", errUncertain, err)
+	} else if again != nil {
+		live, readErr := r.Colors.Live(ctx, r.plan.Service)
+		if readErr == nil && live.Color == r.plan.To {
+			return nil
+		}
+		return fmt.Errorf("%w: %w", errUncertain, err)
+	}
+	return err
+}
+
+// errMoved says that the live color is not what it was when the deployment began.
+var errMoved = errors.New("the live color was changed meanwhile")
+
+// regain takes the service's lock again, and fails when somebody else has it or
+// when the live color has changed since this deployment began.
+func (r *run) regain(ctx context.Context) error {
+	for {
+		_, lock, err := r.Locker.Acquire(ctx, r.Journal.LockKey(r.plan.Service), r.request.holder(r.record.ID), 0, func(registry.Holder) {})
+		if err == nil {
+			r.lock = lock
+			break
+		}
+		if !errors.Is(err, registry.ErrUnreachable) || !pause(ctx, time.Second) {
+			return err
+		}
+	}
+	live, err := r.Colors.Live(ctx, r.plan.Service)
+	if err == nil && live != r.seen.Live {
+		return fmt.Errorf("%w: it is %s", errMoved, live.Color)
+	}
+	return err
 }
 
 // drain waits until no worker of nginx is left that may have requests at a

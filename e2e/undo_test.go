@@ -175,13 +175,15 @@ func TestAHostileAddressInTheCatalogIsRefused(t *testing.T) {
 	w := newWorld(t)
 	w.deploy()
 	w.begin()
-	body := `{"Node":"evil","Address":"10.0.0.1; } server { listen 81","Service":{"ID":"evil","Service":"` + w.service + `-green","Address":"10.0.0.1; } server { listen 81","Port":80}}`
+	w.file("nginx-upstreams-green.ctmpl", strings.ReplaceAll(upstreams, "COLOR", "green")+
+		`# {{range service "SERVICE-evil|any"}}{{.Address}}{{end}}`)
+	body := `{"Node":"evil-` + w.service + `","Address":"10.0.0.1","Service":{"ID":"evil","Service":"` + w.service + `-evil","Address":"10.0.0.1; } server { listen 81","Port":80}}`
 	consul(t, http.MethodPut, "catalog/register", body)
-	t.Cleanup(func() { consul(t, http.MethodPut, "catalog/deregister", `{"Node":"evil"}`) })
-	r := w.bg("deploy", w.service, "--health-timeout", "3s")
+	t.Cleanup(func() { consul(t, http.MethodPut, "catalog/deregister", `{"Node":"evil-`+w.service+`"}`) })
+	r := w.bg("deploy", w.service)
 	w.end()
-	if r.code != 12 && r.code != 14 {
-		t.Errorf("exit code %d", r.code)
-	}
+	w.code(r, 14)
+	w.says(r, "unsafe value in the catalog")
 	w.live("blue")
+	w.nothingLeft()
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -89,7 +90,7 @@ func (e *Engine) Restart(ctx context.Context, list []Container) ([]Container, er
 func (e *Engine) Stop(ctx context.Context, list []Container, timeout time.Duration) ([]Container, error) {
 	var options container.StopOptions
 	if timeout > 0 {
-		seconds := int(timeout.Seconds())
+		seconds := int(math.Ceil(timeout.Seconds())) // 0 would kill at once
 		options.Timeout = &seconds
 	}
 	return e.each(ctx, list, func(c Container) error { return e.docker.ContainerStop(ctx, c.ID, options) }, "stop")

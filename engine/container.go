@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -41,6 +42,19 @@ type Port struct {
 
 // Running reports whether the container runs and is not between two restarts.
 func (c Container) Running() bool { return c.State == container.StateRunning }
+
+// Stopped reports whether c stays down until somebody starts it.
+func (c Container) Stopped() bool {
+	return c.State == container.StateExited || c.State == container.StateCreated || c.State == container.StateDead
+}
+
+// Serves reports whether c is reached at host and port: by a published port, or
+// at an address of its own.
+func (c Container) Serves(host string, port int) bool {
+	return slices.ContainsFunc(c.Ports, func(p Port) bool {
+		return p.Host != 0 && p.Host == port || p.Container == port && slices.Contains(c.Addresses, host)
+	})
+}
 
 // List returns the containers of color c, running or not, ordered by name.
 // They are recognised by the labels of Compose, so that those that were started

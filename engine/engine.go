@@ -64,6 +64,18 @@ func (e *Engine) Close() error { return e.docker.Close() }
 // Client returns the Engine's API client.
 func (e *Engine) Client() client.APIClient { return e.docker }
 
+// ContainerID returns the id of the container name, "" when there is none.
+func (e *Engine) ContainerID(ctx context.Context, name string) (string, error) {
+	info, err := e.docker.ContainerInspect(ctx, name)
+	switch {
+	case gone(err):
+		return "", nil
+	case err != nil:
+		return "", fmt.Errorf("inspect container %s: %w", name, reach(err))
+	}
+	return info.ID, nil
+}
+
 // reach turns a failed connection into ErrUnreachable and leaves every other
 // error, nil among them, as it is.
 func reach(err error) error {

@@ -65,11 +65,14 @@ func asTest(s *types.ServiceConfig, env map[string]string) {
 	if s.Environment == nil {
 		s.Environment = types.MappingWithEquals{}
 	}
+	bridged := s.NetworkMode == "" || s.NetworkMode == "bridge" // else the host's names hold
 	for key, value := range env {
-		inside := fromInside(value)
-		s.Environment[key] = &inside
+		if bridged {
+			value = fromInside(value)
+		}
+		s.Environment[key] = &value
 	}
-	if s.NetworkMode == "" || s.NetworkMode == "bridge" {
+	if bridged {
 		hosts := types.HostsList{hostGateway: []string{"host-gateway"}}
 		for name, addresses := range s.ExtraHosts {
 			hosts[name] = addresses

@@ -16,6 +16,10 @@ import (
 // that loops. A container may die once or twice while its database comes up.
 const maxRestarts = 3
 
+// ErrRestarted is returned when a container was restarted: its published ports
+// are others now.
+var ErrRestarted = errors.New("container was restarted")
+
 // ErrContainer is returned when a container of the new color ended, loops or
 // says of itself that it is unhealthy.
 var ErrContainer = errors.New("container does not stay up")
@@ -38,12 +42,16 @@ func (e *Engine) Healthy(ctx context.Context, list []Container) error {
 }
 
 // Guard watches containers until ctx is done, which is no error, or until one
-// of them ends, loops or becomes unhealthy, which is ErrContainer.
+// of them ends, loops or becomes unhealthy, which is ErrContainer, or is not the
+// process any more that list describes, which is ErrRestarted.
 func (e *Engine) Guard(ctx context.Context, list []Container) error {
 	err := e.watch(ctx, list, func(now []Container) (bool, error) {
-		for _, c := range now {
+		for i, c := range now {
 			if err := alive(c); err != nil {
 				return false, err
+			}
+			if c.State == container.StateRestarting || !c.Since.Equal(list[i].Since) {
+				return false, fmt.Errorf("%w: %s", ErrRestarted, c.Name)
 			}
 		}
 		return false, nil

@@ -9,6 +9,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -83,7 +84,9 @@ func (l *Load) Results() []Result {
 	defer l.mu.Unlock()
 	list := make([]Result, 0, len(l.results))
 	for _, r := range l.results {
-		list = append(list, *r)
+		copied := *r
+		copied.Labels, copied.Errors = maps.Clone(r.Labels), slices.Clone(r.Errors)
+		list = append(list, copied)
 	}
 	return list
 }

@@ -69,15 +69,19 @@ func (c *Catalog) Instances(ctx context.Context, service string) ([]Instance, er
 // deployment; the last such error is joined to the cause.
 func (c *Catalog) Wait(ctx context.Context, service string, look func([]Instance) bool) error {
 	var index uint64
+	var outage error
 	for {
 		list, next, err := c.instances(ctx, service, index)
 		switch {
 		case ctx.Err() != nil:
+			if outage != nil {
+				return fmt.Errorf("%w: %w", context.Cause(ctx), outage)
+			}
 			return context.Cause(ctx)
 		case errors.Is(err, ErrUnreachable):
-			index = 0
-			if err := pause(ctx, time.Second); err != nil {
-				return errors.Join(context.Cause(ctx), err)
+			index, outage = 0, err
+			if pause(ctx, time.Second) != nil {
+				return fmt.Errorf("%w: %w", context.Cause(ctx), outage)
 			}
 			continue
 		case err != nil:
@@ -85,6 +89,7 @@ func (c *Catalog) Wait(ctx context.Context, service string, look func([]Instance
 		case look(list):
 			return nil
 		}
+		outage = nil
 		// Consul's advice for indexes: start anew when one goes backwards.
 		if index = next; next < 1 {
 			index = 0

@@ -46,7 +46,7 @@ func (j *Journal) Save(ctx context.Context, lock *Lock, service, id string, docu
 	}, more...)
 	ok, answer, _, err := j.client.Txn().Txn(ops, (&api.QueryOptions{}).WithContext(ctx))
 	if err != nil {
-		return fmt.Errorf("write %s: %w", j.newest(service), Classify(err))
+		return fmt.Errorf("write %s: %w", j.newest(service), classifyTxn(err))
 	}
 	if ok {
 		return nil
@@ -57,6 +57,20 @@ func (j *Journal) Save(ctx context.Context, lock *Lock, service, id string, docu
 	}
 	return hint.Wrap(fmt.Errorf("write %s: %w: %s", j.newest(service), ErrConflict, strings.Join(reasons, "; ")),
 		"somebody else changed this service: see bg current-color "+service)
+}
+
+// classifyTxn is Classify for transactions, whose errors have no status code: the
+// client makes them "Failed request: " and the answer's text.
+func classifyTxn(err error) error {
+	text := err.Error()
+	switch {
+	case !strings.HasPrefix(text, "Failed request:"):
+		return Classify(err)
+	case strings.Contains(text, "Permission denied") || strings.Contains(text, "ACL not found"):
+		return fmt.Errorf("%w: %w", ErrForbidden, err)
+	default:
+		return fmt.Errorf("%w: %w", ErrUnreachable, err)
+	}
 }
 
 // Newest returns the document of the newest deployment of service, and nil when

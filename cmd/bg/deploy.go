@@ -63,6 +63,7 @@ func deployAction(c *cli.Context, s streams, rollback bool) error {
 		return hint.Wrap(usageError{fmt.Errorf("keep: %s: only stopped is supported", cfg.Keep)}, "leave keep out of bg.yml: the old containers are stopped and kept")
 	}
 	shown := newReporter(s, c.String("output"))
+	defer shown.done()
 	d, closing, err := wire(c.Context, cfg, shown)
 	if err != nil {
 		return err

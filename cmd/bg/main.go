@@ -24,13 +24,16 @@ func main() {
 // a script reads them. Progress, warnings, errors and hints go to Err.
 type streams struct{ Out, Err io.Writer }
 
-// interruptible returns a context that the first SIGINT or SIGTERM cancels with
+// interruptible returns a context that the first SIGINT, SIGTERM or SIGHUP
+// cancels with
 // deploy.ErrInterrupted as its cause, which makes a deployment undo itself. A
 // second signal ends the process at once.
 func interruptible(parent context.Context, notes io.Writer) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	// A reader that went away (bg deploy | head) must not end a deployment.
+	signal.Ignore(syscall.SIGPIPE)
 	go func() {
 		select {
 		case s := <-signals:

@@ -17,6 +17,8 @@ import (
 // reporter shows the events of a deployment.
 type reporter interface {
 	report(deploy.Event)
+	// done ends what is drawn, so that others can write below it.
+	done()
 	// Write takes the output of tests.
 	io.Writer
 }
@@ -48,6 +50,8 @@ func (r *jsonReporter) report(e deploy.Event) {
 	}
 }
 
+func (r *jsonReporter) done() {}
+
 func (r *jsonReporter) Write(p []byte) (int, error) { return r.output.Write(p) }
 
 // plainReporter writes one line per event, each with its time.
@@ -61,6 +65,8 @@ func (r *plainReporter) report(e deploy.Event) {
 	defer r.mu.Unlock()
 	r.lines(e)
 }
+
+func (r *plainReporter) done() {}
 
 func (r *plainReporter) lines(e deploy.Event) {
 	for line := range strings.Lines(describe(e)) {
@@ -151,6 +157,11 @@ func (r *liveReporter) report(e deploy.Event) {
 		r.current.Message, r.current.Kind = e.Message, e.Kind
 	case deploy.Warning, deploy.Log:
 		fmt.Fprintln(r.w, r.paint(e))
+	case deploy.Finished:
+		r.end()
+		if text := r.paint(e); text != "" {
+			fmt.Fprintln(r.w, text)
+		}
 	default:
 		r.end()
 		fmt.Fprintln(r.w, r.paint(e))
@@ -189,6 +200,13 @@ func (r *liveReporter) end() {
 		close(r.stop)
 		r.stop = nil
 	}
+}
+
+func (r *liveReporter) done() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.erase()
+	r.end()
 }
 
 func (r *liveReporter) erase() { fmt.Fprint(r.w, "\r\x1b[K") }

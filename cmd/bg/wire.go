@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"os/user"
-	"path/filepath"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -38,6 +37,10 @@ func wire(ctx context.Context, cfg *config.Config, shown reporter) (*deploy.Depl
 	if err != nil {
 		return nil, nil, err
 	}
+	lock, err := proxyLock(ctx, cfg, containers)
+	if err != nil {
+		return nil, nil, err
+	}
 	// nginx: in its container, or on this machine.
 	nginx := proxy.New(proxyConfig(cfg), nginxHost(cfg, containers), catalogConfig(), log)
 
@@ -49,7 +52,7 @@ func wire(ctx context.Context, cfg *config.Config, shown reporter) (*deploy.Depl
 		Engine:   containers,
 		Proxy:    nginx,
 		Source:   source(cfg),
-		Settings: settings(cfg, containers),
+		Settings: settings(cfg, containers, lock),
 		Report:   shown.report,
 		Output:   shown,
 	}, func() { closeQuietly(containers, log) }, nil
@@ -80,10 +83,10 @@ func source(cfg *config.Config) engine.Source {
 	}
 }
 
-func settings(cfg *config.Config, e *engine.Engine) deploy.Settings {
+func settings(cfg *config.Config, e *engine.Engine, lock string) deploy.Settings {
 	runner := engine.Tests{Engine: e, Project: cfg.Compose.Project}
 	return deploy.Settings{
-		ProxyLock: cfg.Consul.Prefix + "bg/nginx/" + proxyName(cfg),
+		ProxyLock: lock,
 		ProxyURL:  cfg.Proxy.URL,
 		Pre:       tests(cfg.Tests.Pre, cfg, runner),
 		Post:      tests(cfg.Tests.Post, cfg, runner),
@@ -95,20 +98,15 @@ func settings(cfg *config.Config, e *engine.Engine) deploy.Settings {
 	}
 }
 
-// proxyName names an nginx for those who share a Consul: the container on its
-// Docker host, or the machine.
-func proxyName(cfg *config.Config) string {
+// proxyLock returns the key by which those who share a Consul take turns at one
+// nginx: its container's id, or the machine. It has no prefix, because services
+// with different ones may share an nginx.
+func proxyLock(ctx context.Context, cfg *config.Config, e *engine.Engine) (string, error) {
 	if cfg.Proxy.Host != nil {
-		host, err := os.Hostname()
-		if err != nil {
-			return "host"
-		}
-		return host
+		return "bg/nginx/" + whoami().Host, nil
 	}
-	if docker := os.Getenv("DOCKER_HOST"); docker != "" {
-		return filepath.Base(docker) + "/" + cfg.Proxy.Container
-	}
-	return cfg.Proxy.Container
+	id, err := e.ContainerID(ctx, cfg.Proxy.Container)
+	return fmt.Sprintf("bg/nginx/%s-%.12s", cfg.Proxy.Container, id), err
 }
 
 func nginxHost(cfg *config.Config, e *engine.Engine) proxy.Host {
@@ -168,7 +166,7 @@ func tests(list []config.Test, cfg *config.Config, runner integration.Runner) []
 // newRequest says what is to be done and on whose behalf.
 func newRequest(cfg *config.Config, rollback bool) deploy.Request {
 	return deploy.Request{
-		Service: cfg.Service, Rollback: rollback, By: whoami(), Config: cfg.Dir, LockWait: cfg.Lock.Wait,
+		Service: cfg.Service, Prefix: cfg.Consul.Prefix, Rollback: rollback, By: whoami(), Config: cfg.Dir, LockWait: cfg.Lock.Wait,
 		PreTests: len(cfg.Tests.Pre), PostTests: len(cfg.Tests.Post),
 	}
 }
