@@ -39,7 +39,7 @@ func (r *run) readyAt(ctx context.Context, step Step, url string) error {
 			if passes++; passes >= r.Settings.Health.Passes {
 				return nil
 			}
-		case err.Error() != lastErr.Error():
+		case ctx.Err() == nil && err.Error() != lastErr.Error():
 			lastErr = err
 			r.waiting(step, err.Error())
 			fallthrough
