@@ -3,6 +3,7 @@ package deploy
 import (
 	"encoding/json"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 

@@ -110,7 +110,7 @@ func TestAFailureBeforeTheCommitUndoesEverythingInReverse(t *testing.T) {
 
 func TestAColorThatSomebodyChangedMeanwhileIsNotOverwritten(t *testing.T) {
 	w, d := newWorld(t, color.Blue)
-	w.script["posttest"] = func(context.Context) error { w.put("color", "blue"); return nil }
+	w.script["posttest"] = func(context.Context) error { w.put("color", "blue\n"); return nil }
 	_, err := d.Deploy(t.Context(), w.request())
 	if failed, ok := errors.AsType[*StepError](err); !ok || failed.Verb != Commit || !errors.Is(err, registry.ErrConflict) {
 		t.Fatalf("%v", err)

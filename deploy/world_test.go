@@ -42,14 +42,14 @@ type world struct {
 	events []Event
 }
 
+// openConsul gives all tests one client: an agent takes 200 connections of one
+// address.
+var openConsul = sync.OnceValues(registry.Open)
+
 // newWorld returns a world in which live serves already, None for none.
 func newWorld(t *testing.T, live color.Color) (*world, *Deployer) {
 	t.Helper()
-	consul, err := registry.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &world{T: t, service: "books-" + random(t), consul: consul, script: map[string]func(context.Context) error{}}
+	w := &world{T: t, service: "books-" + random(t), consul: must(openConsul())(t), script: map[string]func(context.Context) error{}}
 	d := w.deployer()
 	if live != color.None {
 		w.put("color", live.String())
