@@ -84,7 +84,7 @@ func TestAFolderWithoutAFileHasDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &Config{
-		Dir: dir, Service: "books-ms", Replicas: 1, History: 50,
+		Dir: dir, Service: "books-ms", History: 50,
 		Compose: Compose{File: filepath.Join(dir, "docker-compose.yml"), Project: "books-ms", Pull: "always"},
 		Health:  Health{Path: "/ping", Passes: 3, Interval: 100 * time.Millisecond, Timeout: time.Minute},
 		Tests:   Tests{Timeout: 5 * time.Minute},

@@ -25,7 +25,7 @@ func TestDeploymentsAlternateTheColorsAndLoseNothing(t *testing.T) {
 	w.deploy()
 	w.live("blue")
 	w.begin()
-	alternate(w, 4, "green")
+	alternate(w, 10, "green")
 	for _, r := range w.end() {
 		if r.Labels["blue"] == 0 || r.Labels["green"] == 0 {
 			t.Errorf("%s: both colors should have answered: %v", r.Name, r.Labels)

@@ -1,9 +1,7 @@
 package registrator
 
 import (
-	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -13,13 +11,6 @@ import (
 	"github.com/docker/docker/api/types/filters"
 	"golang.org/x/sync/errgroup"
 )
-
-// burstVariable makes the burst tests long: five rounds of 200 containers, once
-// undisturbed and once with each kill. Without it they are short.
-const burstVariable = "BG_BURST"
-
-// afterBurst is how long Consul may take after the last event of a burst.
-const afterBurst = 2 * time.Second
 
 // burst is a crowd of containers that start and stop all at once.
 type burst struct {
@@ -34,55 +25,48 @@ type burst struct {
 // have ids of their own, while something is killed, and compares what Consul has
 // in the end with what runs.
 func TestBurst(t *testing.T) {
-	rounds, size := 1, 20
-	if os.Getenv(burstVariable) != "" {
-		rounds, size = 5, 200
-	}
 	for _, test := range []struct {
-		name   string
-		within time.Duration
-		kill   func(t *testing.T, b *burst, child *exec.Cmd) *exec.Cmd
+		name string
+		kill func(t *testing.T, b *burst, child *exec.Cmd) *exec.Cmd
 	}{
-		{"undisturbed", afterBurst, func(_ *testing.T, _ *burst, child *exec.Cmd) *exec.Cmd { return child }},
-		{"registrator killed", afterRestart, killRegistrator},
-		{"Consul killed", afterRestart, killConsul},
+		{"undisturbed", func(_ *testing.T, _ *burst, child *exec.Cmd) *exec.Cmd { return child }},
+		{"registrator killed", killRegistrator},
+		{"Consul killed", killConsul},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if os.Getenv(burstVariable) == "" {
-				t.Parallel() // the long ones take the whole machine
-			}
-			b := &burst{d: useDocker(t), c: startConsul(t), host: unique(t, "host"), prefix: unique(t, "burst")}
-			b.create(size)
+			besideOthers(t)
+			b := newBurst(t, useDocker(t), startConsul(t), crowd)
 			child := startChild(t, b.c.uri(), configFor(b.host))
 			for round := range rounds {
 				starting := b.start(round)
 				child = test.kill(t, b, child)
 				b.wait(starting)
-				t.Logf("round %d: %s until Consul had exactly what ran", round, b.settled(t, test.within))
+				t.Logf("round %d: %s until Consul had exactly the %d that ran", round, b.settled(t), b.count(t))
 				b.wait(b.stopAll())
-				t.Logf("round %d: %s until Consul had nothing of it", round, b.settled(t, afterBurst))
+				t.Logf("round %d: %s until Consul had nothing of it", round, b.settled(t))
 			}
 		})
 	}
 }
 
 func killRegistrator(t *testing.T, b *burst, child *exec.Cmd) *exec.Cmd {
-	b.someRegistered(t)
+	b.underWay(t)
 	kill9(t, child)
 	return startChild(t, b.c.uri(), configFor(b.host))
 }
 
 func killConsul(t *testing.T, b *burst, child *exec.Cmd) *exec.Cmd {
-	b.someRegistered(t)
+	b.underWay(t)
 	b.c.kill()
 	b.c.start()
 	return child
 }
 
-// create makes the crowd. Every tenth ends at once, every seventh has an id of its own.
-func (b *burst) create(size int) {
-	b.d.t.Helper()
-	for i := range size {
+// newBurst makes the crowd. Every tenth ends at once, every seventh has an id of its own.
+func newBurst(t *testing.T, d *docker, c *consul, size int) *burst {
+	t.Helper()
+	b := &burst{d: d, c: c, host: unique(t, "host"), prefix: unique(t, "burst"), ids: make([]string, size)}
+	b.wait(b.each(func(i int, _ string) (err error) {
 		s := serving(fmt.Sprintf("%s-%03d", b.prefix, i))
 		if i%7 == 0 {
 			s.Env = append(s.Env, fmt.Sprintf("SERVICE_ID=%s:custom-%s", b.host, s.Name))
@@ -90,8 +74,10 @@ func (b *burst) create(size int) {
 		if i%10 == 0 {
 			s.Env = append(s.Env, "EXIT=1")
 		}
-		b.ids = append(b.ids, b.d.create(s))
-	}
+		b.ids[i], err = d.add(s)
+		return err
+	}))
+	return b
 }
 
 // start starts all containers and stops every third as soon as it has started.
@@ -120,7 +106,7 @@ func (b *burst) each(do func(i int, id string) error) *errgroup.Group {
 	g := &errgroup.Group{}
 	g.Go(func() error {
 		workers := errgroup.Group{}
-		workers.SetLimit(8)
+		workers.SetLimit(callsAtOnce)
 		for i, id := range b.ids {
 			workers.Go(func() error { return do(i, id) })
 		}
@@ -136,13 +122,19 @@ func (b *burst) wait(g *errgroup.Group) {
 	}
 }
 
-// someRegistered waits until the burst is under way.
-func (b *burst) someRegistered(t *testing.T) {
+// underWay waits until the burst is in its middle: six in ten of a crowd stay.
+func (b *burst) underWay(t *testing.T) {
 	t.Helper()
-	eventually(t, time.Minute, func() error {
+	eventually(t, soon, func() error {
 		services, err := b.c.services(b.host)
-		if err == nil && len(services) < 3 {
-			err = errors.New("nothing registered yet")
+		registered := 0
+		for id := range services {
+			if strings.Contains(id, b.prefix) {
+				registered++
+			}
+		}
+		if err == nil && registered < len(b.ids)/4 {
+			err = fmt.Errorf("only %d are registered yet", registered)
 		}
 		return err
 	})
@@ -150,10 +142,10 @@ func (b *burst) someRegistered(t *testing.T) {
 
 // settled waits until Consul's catalog has exactly the containers that run, with
 // their ports, and returns how long that took.
-func (b *burst) settled(t *testing.T, within time.Duration) time.Duration {
+func (b *burst) settled(t *testing.T) time.Duration {
 	t.Helper()
 	start := time.Now()
-	eventually(t, within, func() error {
+	eventually(t, afterBurst, func() error {
 		want, err := b.running()
 		if err != nil {
 			return err
@@ -175,6 +167,16 @@ func (b *burst) settled(t *testing.T, within time.Duration) time.Duration {
 		return nil
 	})
 	return time.Since(start).Round(time.Millisecond)
+}
+
+// count returns how many of the crowd run.
+func (b *burst) count(t *testing.T) int {
+	t.Helper()
+	ids, err := b.running()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(ids)
 }
 
 // running returns the ids that the crowd's running containers should have, with their ports.

@@ -2,6 +2,7 @@ package registrator
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/consul/api"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/tools/txtar"
 )
 
@@ -59,42 +61,48 @@ func TestContract(t *testing.T) {
 	}
 	sent := record(t, c)
 	groups := map[Config][]*contractCase{}
+	run, creating := unique(t, "contract"), errgroup.Group{}
+	creating.SetLimit(callsAtOnce)
 	for _, file := range files {
-		k := loadCase(t, file)
-		k.create(t, d)
+		k := loadCase(t, file, run)
+		creating.Go(func() error { return k.create(t.Context(), d) })
 		groups[k.cfg] = append(groups[k.cfg], k)
+	}
+	if err := creating.Wait(); err != nil {
+		t.Fatal(err)
 	}
 	for cfg, cases := range groups {
 		r := startRegistrator(t, d, sent.uri(), cfg)
 		r.synced(t)
 		for _, k := range cases {
-			t.Run(strings.TrimPrefix(k.name, casePrefix), func(t *testing.T) {
+			t.Run(strings.TrimPrefix(k.name, run+"-"), func(t *testing.T) {
 				k.compare(t, k.entries(t, c, sent.registrations(t)))
 			})
 		}
 		r.stop()
-		before := sent.count(casePrefix)
+		before := sent.count(run)
 		if err := r.pass(t.Context(), batch{full: true}); err != nil {
 			t.Error(err)
 		}
-		if again := sent.count(casePrefix) - before; again > 0 {
+		if again := sent.count(run) - before; again > 0 {
 			t.Errorf("%d registrations were sent again although nothing differed", again)
 		}
 	}
 }
 
-// casePrefix begins the names of the cases' containers.
-const casePrefix = "bgreg-contract-"
+// asInFiles is what the golden files have in place of a run's prefix of names.
+const asInFiles = "bgreg-contract"
 
-func loadCase(t *testing.T, file string) *contractCase {
+// loadCase reads a case. Names and ids begin with run, so that runs do not meet.
+func loadCase(t *testing.T, file, run string) *contractCase {
 	t.Helper()
 	archive, err := txtar.ParseFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	name := casePrefix + strings.TrimSuffix(filepath.Base(file), ".txtar")
+	name := run + "-" + strings.TrimSuffix(filepath.Base(file), ".txtar")
 	k := &contractCase{file: file, archive: archive, name: name, cfg: configFor("host"),
-		define: []string{"$PEER", name + "-peer"}, bindings: map[string][]Binding{}}
+		define: []string{"$PEER", name + "-peer", asInFiles, run}, chosen: []string{run, asInFiles}, bindings: map[string][]Binding{}}
 	k.cfg.IP = "192.0.2.7"
 	if flags := k.section("config.json"); flags != nil {
 		if err := json.Unmarshal(flags, &k.cfg); err != nil {
@@ -113,50 +121,57 @@ func (k *contractCase) section(name string) []byte {
 	return nil
 }
 
-// create runs the case's containers. Their names are part of the ids and so are
-// fixed; one that an aborted run left is replaced.
-func (k *contractCase) create(t *testing.T, d *docker) {
-	t.Helper()
+// create runs the case's containers.
+func (k *contractCase) create(ctx context.Context, d *docker) error {
 	container, peer := k.section("container.json"), k.section("peer.json")
 	if bytes.Contains(container, []byte("$NET")) || bytes.Contains(peer, []byte("$NET")) {
-		k.define = append(k.define, "$NET", d.network())
+		network, err := d.network()
+		if err != nil {
+			return err
+		}
+		k.define = append(k.define, "$NET", network)
 	}
 	if peer != nil {
-		k.note(t, d, "$PEERIP", k.start(t, d, k.name+"-peer", peer))
+		if _, err := k.start(ctx, d, k.name+"-peer", peer, "$PEERIP"); err != nil {
+			return err
+		}
 	}
-	k.id = k.start(t, d, k.name, container)
-	k.note(t, d, "$IP", k.id)
-	address, _, err := engine{d.api}.address(t.Context(), k.cfg.Hostname)
+	id, err := k.start(ctx, d, k.name, container, "$IP")
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
+	k.id = id
+	address, _, err := engine{d.api}.address(ctx, k.cfg.Hostname)
 	k.chosen = append(k.chosen, address, "$HOSTIP", short(k.id), "$ID")
+	return err
 }
 
-func (k *contractCase) start(t *testing.T, d *docker, name string, definition []byte) string {
-	t.Helper()
-	s := spec{Name: name}
+// start runs a container, and remembers the address, under a placeholder, and the
+// ports that Docker gave to it.
+func (k *contractCase) start(ctx context.Context, d *docker, name string, definition []byte, placeholder string) (string, error) {
+	c := spec{Name: name}
 	decoder := json.NewDecoder(strings.NewReader(strings.NewReplacer(k.define...).Replace(string(definition))))
 	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&s); err != nil {
-		t.Fatalf("%s: %v", k.file, err)
+	if err := decoder.Decode(&c); err != nil {
+		return "", fmt.Errorf("%s: %w", k.file, err)
 	}
-	s.Env = append(s.Env, "FAIL_AFTER=10m") // it only has to stay
-	d.remove(name)
-	return d.run(s)
-}
-
-// note remembers the addresses and ports that Docker gave to a container.
-func (k *contractCase) note(t *testing.T, d *docker, placeholder, id string) {
-	t.Helper()
-	s, found, err := engine{d.api}.inspect(t.Context(), id)
-	if err != nil || !found || !s.running {
-		t.Fatalf("%s: the container does not run: %v", k.file, err)
+	c.Env = append(c.Env, "FAIL_AFTER=10m") // it only has to stay
+	id, err := d.addAndStart(c)
+	if err != nil {
+		return "", err
+	}
+	s, found, err := engine{d.api}.inspect(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	if !found || !s.running {
+		return "", fmt.Errorf("%s: the container does not run", k.file)
 	}
 	if ip := s.ip(); ip != "" {
 		k.chosen = append(k.chosen, ip, placeholder)
 	}
 	maps.Copy(k.bindings, s.Bindings)
+	return id, nil
 }
 
 // entries returns what the catalog has for the case's container, each entry as text.

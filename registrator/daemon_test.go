@@ -59,9 +59,12 @@ func startDaemon(t *testing.T) (*daemon, *docker) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &docker{t: t, api: api}
 	w.answers(api)
-	return w, d.build()
+	d := manage(t, api)
+	if err := buildImages(t.Context(), api); err != nil {
+		t.Fatal(err)
+	}
+	return w, d
 }
 
 // storageDriver returns the machine's daemon's: it works here.
@@ -169,19 +172,21 @@ func (w *daemon) end() {
 	}
 }
 
-// TestTheDockerDaemonKilled kills dockerd in the middle of bursts. A daemon that
+// daemonsCrowd is what a daemon that was killed can put in order again while the
+// test waits: it ends the containers that ran one by one.
+const daemonsCrowd = 60
+
+// TestBurstWithDockerKilled kills dockerd in the middle of bursts. A daemon that
 // comes back ends the containers that ran, unless it is told to keep them.
-func TestTheDockerDaemonKilled(t *testing.T) {
+func TestBurstWithDockerKilled(t *testing.T) {
 	w, d := startDaemon(t)
-	b := &burst{d: d, c: startConsul(t), host: unique(t, "host"), prefix: unique(t, "burst")}
-	b.create(20)
-	t.Setenv("DOCKER_HOST", w.host)
+	b := newBurst(t, d, startConsul(t), daemonsCrowd)
 	cfg := configFor(b.host)
 	cfg.IP = "192.0.2.7"
-	startChild(t, b.c.uri(), cfg)
-	for round := range 2 {
+	startChild(t, b.c.uri(), cfg, "DOCKER_HOST="+w.host)
+	for round := range rounds {
 		starting := b.start(round)
-		b.someRegistered(t)
+		b.underWay(t)
 		w.kill()
 		t.Logf("round %d: %v", round, ended(starting))
 		w.start()
@@ -193,9 +198,9 @@ func TestTheDockerDaemonKilled(t *testing.T) {
 			}
 			return nil
 		})))
-		t.Logf("round %d: %s until Consul had exactly what ran", round, b.settled(t, afterRestart))
+		t.Logf("round %d: %s until Consul had exactly the %d that ran", round, b.settled(t), b.count(t))
 		b.wait(b.stopAll())
-		t.Logf("round %d: %s until Consul had nothing of it", round, b.settled(t, afterBurst))
+		t.Logf("round %d: %s until Consul had nothing of it", round, b.settled(t))
 	}
 }
 

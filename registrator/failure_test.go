@@ -18,9 +18,6 @@ import (
 	"github.com/docker/docker/api/types/container"
 )
 
-// afterRestart is how long Consul may take to show the truth after a daemon came back.
-const afterRestart = 10 * time.Second
-
 func TestRefusedCallsAreRepeatedUntilTheyHold(t *testing.T) {
 	t.Parallel()
 	c, d := startConsul(t), useDocker(t)
@@ -31,7 +28,7 @@ func TestRefusedCallsAreRepeatedUntilTheyHold(t *testing.T) {
 
 	middle.failing("/v1/agent/service/", http.StatusInternalServerError)
 	id := d.run(serving(name))
-	eventually(t, afterRestart, func() error {
+	eventually(t, soon, func() error {
 		if n := middle.count(host + ":" + name); n < 3 {
 			return fmt.Errorf("%d attempts", n)
 		}
@@ -41,19 +38,19 @@ func TestRefusedCallsAreRepeatedUntilTheyHold(t *testing.T) {
 		t.Error("healthy while nothing can be registered")
 	}
 	middle.failing("", 0)
-	eventually(t, afterRestart, func() error { return c.has(host+":"+name, host+":"+name+":80") })
+	eventually(t, soon, func() error { return c.has(host+":"+name, host+":"+name+":80") })
 
 	middle.failing("/v1/agent/service/deregister", http.StatusInternalServerError)
 	d.stop(id)
-	eventually(t, afterRestart, func() error {
+	eventually(t, soon, func() error {
 		if r.status.health().Error == "" {
 			return errors.New("no failure yet")
 		}
 		return nil
 	})
 	middle.failing("", 0)
-	eventually(t, afterRestart, func() error { return c.has(host + ":" + name) })
-	eventually(t, afterRestart, func() error {
+	eventually(t, soon, func() error { return c.has(host + ":" + name) })
+	eventually(t, soon, func() error {
 		if h := r.status.health(); !h.Synced {
 			return fmt.Errorf("health is %+v", h)
 		}
@@ -89,21 +86,21 @@ func TestConsulKilledAndWithoutItsDataGetsEverythingAgain(t *testing.T) {
 	c.kill()
 	d.stop(left)
 	d.run(serving(comes))
-	eventually(t, afterRestart, func() error {
+	eventually(t, soon, func() error {
 		if h := r.status.health(); h.Synced || h.Consul {
 			return fmt.Errorf("healthy without Consul: %+v", h)
 		}
 		return nil
 	})
 	c.start() // it remembers the service that went in the meantime
-	eventually(t, afterRestart, func() error { return c.has(own, host+":"+stays+":80", host+":"+comes+":80") })
+	eventually(t, soon, func() error { return c.has(own, host+":"+stays+":80", host+":"+comes+":80") })
 
 	c.kill()
 	if err := os.RemoveAll(c.data); err != nil {
 		t.Fatal(err)
 	}
 	c.start()
-	eventually(t, afterRestart, func() error { return c.has(own, host+":"+stays+":80", host+":"+comes+":80") })
+	eventually(t, soon, func() error { return c.has(own, host+":"+stays+":80", host+":"+comes+":80") })
 }
 
 func TestARegistratorThatWasKilledLeavesNoGhosts(t *testing.T) {
@@ -114,7 +111,7 @@ func TestARegistratorThatWasKilledLeavesNoGhosts(t *testing.T) {
 	child := startChild(t, c.uri(), configFor(host))
 	d.run(serving(stays))
 	gone := []string{d.run(serving(leaves)), d.run(serving(base+"-custom", "SERVICE_ID="+own+"-by-id"))}
-	eventually(t, afterRestart, func() error {
+	eventually(t, soon, func() error {
 		return c.has(own, host+":"+stays+":80", host+":"+leaves+":80", own+"-by-id")
 	})
 	kill9(t, child)
@@ -123,11 +120,11 @@ func TestARegistratorThatWasKilledLeavesNoGhosts(t *testing.T) {
 	}
 	d.run(serving(comes))
 	startChild(t, c.uri(), configFor(host))
-	eventually(t, afterRestart, func() error { return c.has(own, host+":"+stays+":80", host+":"+comes+":80") })
+	eventually(t, soon, func() error { return c.has(own, host+":"+stays+":80", host+":"+comes+":80") })
 }
 
-// startChild runs a registrator as a process of its own.
-func startChild(t *testing.T, uri string, cfg Config) *exec.Cmd {
+// startChild runs a registrator as a process of its own, with more variables.
+func startChild(t *testing.T, uri string, cfg Config, variables ...string) *exec.Cmd {
 	t.Helper()
 	config, err := json.Marshal(struct {
 		Config Config
@@ -137,7 +134,7 @@ func startChild(t *testing.T, uri string, cfg Config) *exec.Cmd {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0])
-	cmd.Env = append(os.Environ(), childVariable+"="+string(config))
+	cmd.Env = append(append(os.Environ(), childVariable+"="+string(config)), variables...)
 	cmd.Stdout, cmd.Stderr = testWriter{t}, testWriter{t}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
@@ -160,29 +157,49 @@ func kill9(t *testing.T, cmd *exec.Cmd) {
 
 func TestWithoutConsulTheStartFailsAfterTheAttempts(t *testing.T) {
 	t.Parallel()
-	d := useDocker(t)
 	requests := make(chan struct{}, 10)
-	broken := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		requests <- struct{}{}
-		http.Error(w, "no", http.StatusInternalServerError)
-	}))
-	t.Cleanup(broken.Close)
-	cfg := configFor("host")
-	cfg.RetryAttempts, cfg.RetryInterval = 2, time.Millisecond
-	consul, err := NewConsul("consul://" + strings.TrimPrefix(broken.URL, "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := New(cfg, d.api, consul, discard())
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := withoutConsul(t, 2, func() { requests <- struct{}{} })
 	if err := r.Run(t.Context()); !errors.Is(err, ErrConsul) {
 		t.Errorf("error is %v, want ErrConsul", err)
 	}
 	if len(requests) != 3 {
 		t.Errorf("%d attempts, want 1 and 2 more", len(requests))
 	}
+}
+
+func TestAnInterruptWhileItWaitsForConsulIsNoError(t *testing.T) {
+	t.Parallel()
+	ctx, interrupt := context.WithCancel(t.Context())
+	if err := withoutConsul(t, 2, interrupt).Run(ctx); err != nil {
+		t.Errorf("error is %v", err)
+	}
+}
+
+// withoutConsul returns a registrator whose Consul answers each request with an
+// error, after a call of asked.
+func withoutConsul(t *testing.T, attempts int, asked func()) *Registrator {
+	t.Helper()
+	broken := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked()
+		http.Error(w, "no", http.StatusInternalServerError)
+	}))
+	t.Cleanup(broken.Close)
+	docker, err := NewDocker()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closes(t, docker) })
+	cfg := configFor("host")
+	cfg.RetryAttempts, cfg.RetryInterval = attempts, time.Millisecond
+	consul, err := NewConsul("consul://" + strings.TrimPrefix(broken.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := New(cfg, docker, consul, discard())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
 }
 
 func TestHealthAndMetricsAreServed(t *testing.T) {
@@ -204,7 +221,7 @@ func TestHealthAndMetricsAreServed(t *testing.T) {
 		}
 	}
 	c.kill()
-	eventually(t, afterRestart, func() error {
+	eventually(t, soon, func() error {
 		if code, body := get(t, "http://"+cfg.Listen+"/health"); code != http.StatusServiceUnavailable {
 			return fmt.Errorf("/health answers %d %s without Consul", code, body)
 		}
@@ -236,7 +253,12 @@ func get(t *testing.T, url string) (int, string) {
 func TestAPublishedPortIsReachedFromEverywhere(t *testing.T) {
 	t.Parallel()
 	c, d := startConsul(t), useDocker(t)
-	host, name, own, other := unique(t, "host"), unique(t, "web"), d.network(), d.network()
+	own, ownErr := d.network()
+	other, otherErr := d.network()
+	if err := errors.Join(ownErr, otherErr); err != nil {
+		t.Fatal(err)
+	}
+	host, name := unique(t, "host"), unique(t, "web")
 	startRegistrator(t, d, c.uri(), configFor(host)).synced(t)
 	s := serving(name, "ANSWER=it is me")
 	s.HostConfig.NetworkMode = container.NetworkMode(own)
@@ -258,29 +280,31 @@ func TestAPublishedPortIsReachedFromEverywhere(t *testing.T) {
 	// What a registrator in a container of its own would register.
 	viaGateway := fmt.Sprintf("http://%s:%d/", gateway, services[id].Port)
 	for _, network := range []string{"bridge", own, other, "host"} {
-		for _, url := range []string{url, viaGateway} {
-			if body := d.getFrom(network, url); body != "it is me" {
-				t.Errorf("from network %s %s answers %q", network, url, body)
-			}
+		if body := d.getFrom(network, url, viaGateway); body != "it is me\r\nit is me" {
+			t.Errorf("from network %s %s and %s answer %q", network, url, viaGateway, body)
 		}
 	}
 }
 
-// getFrom asks url in a container on network and returns what it printed.
-func (d *docker) getFrom(network, url string) string {
+// getFrom asks URLs in a container on network and returns what it printed, a line
+// for each.
+func (d *docker) getFrom(network string, urls ...string) string {
 	d.t.Helper()
 	s := spec{Name: unique(d.t, "probe")}
-	s.Env = []string{"GET=" + url}
+	s.Env = []string{"GET=" + strings.Join(urls, " ")}
 	s.Tty = true // so that the log is what was printed, without frames
 	s.HostConfig.NetworkMode = container.NetworkMode(network)
-	id := d.create(s)
+	id, err := d.add(s)
+	if err != nil {
+		d.t.Fatal(err)
+	}
 	ended, errs := d.api.ContainerWait(d.t.Context(), id, container.WaitConditionNextExit)
 	d.start(id)
 	select {
 	case <-ended:
 	case err := <-errs:
 		d.t.Fatal(err)
-	case <-time.After(30 * time.Second):
+	case <-time.After(soon):
 		d.t.Fatal("the probe does not end")
 	}
 	log, err := d.api.ContainerLogs(d.t.Context(), id, container.LogsOptions{ShowStdout: true})

@@ -15,16 +15,15 @@ import (
 func TestIdleCost(t *testing.T) {
 	const containers, minute = 500, time.Minute
 	w, d := startDaemon(t) // of its own, so that really nothing happens
-	b := &burst{d: d, c: startConsul(t), host: unique(t, "host"), prefix: unique(t, "idle")}
-	for i := range containers {
-		b.ids = append(b.ids, b.d.create(serving(fmt.Sprintf("%s-%03d", b.prefix, i))))
-	}
-	b.wait(b.each(func(_ int, id string) error { b.d.start(id); return nil }))
-	t.Setenv("DOCKER_HOST", w.host)
+	b := &burst{d: d, c: startConsul(t), host: unique(t, "host"), prefix: unique(t, "idle"), ids: make([]string, containers)}
+	b.wait(b.each(func(i int, _ string) error {
+		_, err := b.d.addAndStart(serving(fmt.Sprintf("%s-%03d", b.prefix, i)))
+		return err
+	}))
 	cfg := configFor(b.host)
 	cfg.IP = "192.0.2.7"
-	child := startChild(t, b.c.uri(), cfg)
-	eventually(t, minute, func() error {
+	child := startChild(t, b.c.uri(), cfg, "DOCKER_HOST="+w.host)
+	eventually(t, soon, func() error {
 		found, err := b.c.services(b.host + ":" + b.prefix)
 		if err == nil && len(found) != containers {
 			err = fmt.Errorf("%d services", len(found))

@@ -2,31 +2,12 @@ package registrator
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"testing"
-	"time"
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/go-connections/nat"
 	"github.com/hashicorp/consul/api"
 )
-
-// soon is how long Consul may take to show what happened to a container. It takes
-// some 50 ms; a machine that runs all tests at once needs more.
-const soon = 5 * time.Second
-
-// has fails until exactly these ids begin with prefix in the agent.
-func (c *consul) has(prefix string, ids ...string) error {
-	services, err := c.services(prefix)
-	if err != nil {
-		return err
-	}
-	if got := slices.Sorted(maps.Keys(services)); !slices.Equal(got, slices.Sorted(slices.Values(ids))) {
-		return fmt.Errorf("Consul has %q, want %q", got, ids)
-	}
-	return nil
-}
 
 func TestAContainerIsRegisteredWhileItRuns(t *testing.T) {
 	t.Parallel()
@@ -101,7 +82,7 @@ func TestACrashLoopIsNotRegisteredBetweenItsAttempts(t *testing.T) {
 	loop := serving(name, "EXIT=3")
 	loop.HostConfig.RestartPolicy = container.RestartPolicy{Name: container.RestartPolicyAlways}
 	id := d.run(loop)
-	eventually(t, 30*time.Second, func() error {
+	eventually(t, soon, func() error {
 		inspected, err := d.api.ContainerInspect(t.Context(), id)
 		if err == nil && inspected.RestartCount < 3 {
 			err = fmt.Errorf("%d restarts", inspected.RestartCount)
@@ -214,7 +195,7 @@ func TestOnSuccessKeepsTheServicesOfAFailedContainer(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, soon, func() error { return c.has(host + ":" + killed) })
-	eventually(t, 10*time.Second, func() error {
+	eventually(t, soon, func() error {
 		inspected, err := d.api.ContainerInspect(t.Context(), idFailing)
 		if err == nil && inspected.State.Running {
 			err = fmt.Errorf("it still runs")

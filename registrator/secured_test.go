@@ -18,12 +18,13 @@ import (
 )
 
 // TestATokenThatMayWriteServicesIsEnough registers at a Consul that denies what no
-// policy allows. The tests here set variables, so they do not run in parallel.
+// policy allows.
 func TestATokenThatMayWriteServicesIsEnough(t *testing.T) {
+	t.Parallel()
 	const root = "5c2f1ad0-4f4a-4d3e-9a55-000000000001"
-	t.Setenv("CONSUL_HTTP_TOKEN", root) // for the test's own client
 	c, d := startConsul(t, `-hcl=acl { enabled = true default_policy = "deny" tokens { initial_management = "`+root+`" agent = "`+root+`" } }`), useDocker(t)
-	eventually(t, time.Minute, func() error {
+	c.login(root)
+	eventually(t, soon, func() error {
 		_, _, err := c.api.ACL().PolicyCreate(&api.ACLPolicy{Name: "services", Rules: `service_prefix "" { policy = "write" }`}, nil)
 		return err
 	})
@@ -31,19 +32,13 @@ func TestATokenThatMayWriteServicesIsEnough(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("CONSUL_HTTP_TOKEN", token.SecretID)
-	host, name := unique(t, "host"), unique(t, "web")
-	r := startRegistrator(t, d, c.uri(), configFor(host))
-	r.synced(t)
-	id := d.run(serving(name))
-	eventually(t, soon, func() error { return c.has(host+":"+name, host+":"+name+":80") })
-	d.stop(id)
-	eventually(t, soon, func() error { return c.has(host + ":" + name) })
+	registersAndDeregisters(t, c, d, c.uri(), "CONSUL_HTTP_TOKEN="+token.SecretID)
 }
 
 // TestConsulIsReachedByTLS uses consul-tls:// with a client certificate, named by
 // Registrator's variables.
 func TestConsulIsReachedByTLS(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	certificates(t, dir)
 	file := func(name string) string { return filepath.Join(dir, name) }
@@ -51,23 +46,28 @@ func TestConsulIsReachedByTLS(t *testing.T) {
 	c, d := startConsul(t, fmt.Sprint("-https-port=", port), fmt.Sprintf(
 		`-hcl=tls { defaults { ca_file = %q cert_file = %q key_file = %q verify_incoming = true } }`,
 		file("ca.pem"), file("cert.pem"), file("key.pem"))), useDocker(t)
-	t.Setenv("CONSUL_CACERT", file("ca.pem"))
-	t.Setenv("CONSUL_TLSCERT", file("cert.pem"))
-	t.Setenv("CONSUL_TLSKEY", file("key.pem"))
-	host, name := unique(t, "host"), unique(t, "web")
-	startRegistrator(t, d, fmt.Sprintf("consul-tls://127.0.0.1:%d", port), configFor(host)).synced(t)
-	d.run(serving(name))
-	eventually(t, soon, func() error { return c.has(host+":"+name, host+":"+name+":80") })
+	registersAndDeregisters(t, c, d, fmt.Sprintf("consul-tls://127.0.0.1:%d", port),
+		"CONSUL_CACERT="+file("ca.pem"), "CONSUL_TLSCERT="+file("cert.pem"), "CONSUL_TLSKEY="+file("key.pem"))
 }
 
 // TestConsulIsReachedByASocket uses consul-unix://.
 func TestConsulIsReachedByASocket(t *testing.T) {
+	t.Parallel()
 	socket := filepath.Join(t.TempDir(), "consul.sock")
 	c, d := startConsul(t, "-hcl=addresses { http = \"127.0.0.1 unix://"+socket+"\" }"), useDocker(t)
+	registersAndDeregisters(t, c, d, "consul-unix://"+socket)
+}
+
+// registersAndDeregisters starts a registrator with a URI and variables, and has
+// it work once.
+func registersAndDeregisters(t *testing.T, c *consul, d *docker, uri string, variables ...string) {
+	t.Helper()
 	host, name := unique(t, "host"), unique(t, "web")
-	startRegistrator(t, d, "consul-unix://"+socket, configFor(host)).synced(t)
-	d.run(serving(name))
+	startChild(t, uri, configFor(host), variables...)
+	id := d.run(serving(name))
 	eventually(t, soon, func() error { return c.has(host+":"+name, host+":"+name+":80") })
+	d.stop(id)
+	eventually(t, soon, func() error { return c.has(host + ":" + name) })
 }
 
 // certificates writes an authority and a certificate for 127.0.0.1 that serves

@@ -1,5 +1,6 @@
 // Command app is what test containers run: it answers HTTP on the ports in
-// PORTS until FAIL_AFTER is over, exits with EXIT at once, or fetches the URL in GET and prints the body.
+// PORTS until FAIL_AFTER is over, exits with EXIT at once, or fetches the URLs in
+// GET and prints the bodies, a line for each.
 package main
 
 import (
@@ -16,8 +17,10 @@ func main() {
 	if code, err := strconv.Atoi(os.Getenv("EXIT")); err == nil {
 		os.Exit(code)
 	}
-	if url := os.Getenv("GET"); url != "" {
-		get(url)
+	if urls := strings.Fields(os.Getenv("GET")); len(urls) > 0 {
+		for _, url := range urls {
+			fmt.Println(get(url))
+		}
 		return
 	}
 	failed := make(chan error)
@@ -33,16 +36,17 @@ func main() {
 
 func answer(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, os.Getenv("ANSWER")) }
 
-func get(url string) {
-	client := http.Client{Timeout: 5 * time.Second}
+// get returns what url answers, or the error.
+func get(url string) string {
+	client := http.Client{Timeout: 30 * time.Second}
 	response, err := client.Get(url)
 	if err != nil {
-		fmt.Println(err)
-		os.Exit(1)
+		return err.Error()
 	}
 	defer response.Body.Close()
-	if _, err := io.Copy(os.Stdout, response.Body); err != nil {
-		fmt.Println(err)
-		os.Exit(1)
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		return err.Error()
 	}
+	return string(body)
 }
