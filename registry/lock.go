@@ -16,6 +16,10 @@ import (
 // ErrLost is the cause of the context of a lock that Consul took away.
 var ErrLost = errors.New("the lock was lost")
 
+// freePause is the time between two attempts at a lock that nobody holds, but
+// that Consul keeps closed for its lock delay: no query tells when that is over.
+const freePause = 5 * time.Millisecond
+
 // Holder says who holds a lock. It is the lock key's value, so that a person
 // reads it in the Consul UI.
 type Holder struct {
@@ -123,16 +127,25 @@ func (l *Locker) acquire(ctx context.Context, lock *Lock, value []byte, wait tim
 			if err != nil {
 				return err
 			}
-			if holder == (Holder{}) {
-				continue // it became free in this moment
+			if holder == (Holder{}) { // it became free in this moment
+				if err := pause(ctx, freePause); err != nil {
+					return err
+				}
+				continue
 			}
 			return hint.Wrap(&HeldError{Key: lock.Key, Holder: holder}, "wait for it with --lock-wait 5m")
 		case err != nil:
 			return err
 		}
-		if index = next; holder != (Holder{}) {
-			waiting(holder)
+		if holder == (Holder{}) {
+			if err := pause(ctx, freePause); err != nil {
+				return err
+			}
+			index = 0
+			continue
 		}
+		index = next
+		waiting(holder)
 	}
 }
 
