@@ -91,9 +91,10 @@ func (c *Catalog) Wait(ctx context.Context, service string, look func([]Instance
 		}
 		outage = nil
 		// Consul's advice for indexes: start anew when one goes backwards.
-		if index = next; next < 1 {
-			index = 0
+		if next < index {
+			next = 0
 		}
+		index = next
 	}
 }
 
