@@ -85,10 +85,12 @@ func (l *Locker) Acquire(ctx context.Context, key string, holder Holder, wait ti
 		return nil, nil, err
 	}
 	lock := &Lock{Key: key, Session: session, client: l.client, done: make(chan struct{})}
+	// Renewed from here on: the wait may be longer than a session lives.
+	held := l.keep(ctx, lock)
 	if err := l.acquire(ctx, lock, value, wait, waiting); err != nil {
-		return nil, nil, errors.Join(err, lock.destroy(ctx))
+		return nil, nil, errors.Join(err, lock.Release(ctx))
 	}
-	return l.keep(ctx, lock), lock, nil
+	return held, lock, nil
 }
 
 // session makes the session that holds key.
