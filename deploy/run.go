@@ -169,12 +169,13 @@ func (r *run) fail(ctx context.Context, step Step, cause error) error {
 		r.release(undoing, r.lock)
 		failure.Undo = r.regain(undoing)
 	}
-	if failure.Undo != nil {
+	switch {
+	case failure.Undo != nil:
 		r.warn(errors.New("nothing was undone: the service may be somebody else's now"))
-	} else if errors.Is(cause, errUncertain) {
+	case errors.Is(cause, errUncertain):
 		failure.Undo = hint.Wrap(errors.New("nothing was undone, because Consul did not say which color it made live"),
 			"when Consul answers: bg current-color "+r.plan.Service+", then bg deploy or stop the other color")
-	} else {
+	default:
 		failure.Undo = r.undoAll(undoing)
 	}
 	outcome := Failed

@@ -141,8 +141,15 @@ func docker(t testing.TB, args ...string) string {
 	return out
 }
 
-// fetch makes one HTTP request and returns the answer with its body.
-func fetch(t testing.TB, method, url, body string) (*http.Response, string, error) {
+// answer is what a server said.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// fetch makes one HTTP request.
+func fetch(t testing.TB, method, url, body string) (answer, error) {
 	t.Helper()
 	// Not the test's own context: clean-up asks too.
 	request, err := http.NewRequestWithContext(context.Background(), method, url, strings.NewReader(body))
@@ -150,23 +157,23 @@ func fetch(t testing.TB, method, url, body string) (*http.Response, string, erro
 		t.Fatal(err)
 	}
 	request.Close = true // an old connection may lead to an old worker of nginx
-	answer, err := http.DefaultClient.Do(request)
+	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return &http.Response{Header: http.Header{}}, "", err
+		return answer{}, err
 	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	return answer, string(text), err
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	return answer{response.StatusCode, response.Header, string(text)}, err
 }
 
 // consul makes one request to the API of the scenarios' Consul.
-func consul(t testing.TB, method, path, body string) (*http.Response, string) {
+func consul(t testing.TB, method, path, body string) answer {
 	t.Helper()
-	answer, text, err := fetch(t, method, "http://"+stack.consul+"/v1/"+path, body)
+	a, err := fetch(t, method, "http://"+stack.consul+"/v1/"+path, body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return answer, text
+	return a
 }
 
 // eventually waits until check returns nil.

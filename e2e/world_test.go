@@ -205,11 +205,11 @@ func (w *world) live(want string) {
 // kv returns a key of the service, "" when it is absent.
 func (w *world) kv(key string) string {
 	w.Helper()
-	answer, body := consul(w, http.MethodGet, "kv/"+w.service+"/"+key+"?raw", "")
-	if answer.StatusCode != http.StatusOK {
+	a := consul(w, http.MethodGet, "kv/"+w.service+"/"+key+"?raw", "")
+	if a.status != http.StatusOK {
 		return ""
 	}
-	return body
+	return a.body
 }
 
 // put writes a key of the service.
@@ -220,8 +220,8 @@ func (w *world) put(key, value string) {
 
 // get asks the service through nginx.
 func (w *world) get(path string) (string, http.Header, error) {
-	answer, body, err := fetch(w, http.MethodGet, w.url+path, "")
-	return body, answer.Header, err
+	a, err := fetch(w, http.MethodGet, w.url+path, "")
+	return a.body, a.header, err
 }
 
 // containers returns "name state" of the service's containers.
@@ -247,8 +247,8 @@ func (w *world) nothingLeft() {
 			w.Errorf("nginx's file system has %q", name)
 		}
 	}
-	if _, body := consul(w, http.MethodGet, "catalog/service/"+w.service+"-green", ""); strings.TrimSpace(body) != "[]" {
-		w.Errorf("green is still registered: %s", body)
+	if a := consul(w, http.MethodGet, "catalog/service/"+w.service+"-green", ""); strings.TrimSpace(a.body) != "[]" {
+		w.Errorf("green is still registered: %s", a.body)
 	}
 }
 

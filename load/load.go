@@ -107,7 +107,8 @@ func (l *Load) client(ctx context.Context, c Clients, address, host string, resu
 		started := time.Now()
 		answer, err := "", error(nil)
 		if conn == nil {
-			conn, err = dial(address)
+			// A request that was begun is carried to its end.
+			conn, err = dial(context.WithoutCancel(ctx), address)
 		}
 		if err == nil {
 			answer, err = conn.exchange(c, request)
@@ -169,9 +170,8 @@ type connection struct {
 	done   bool // the server said that it closes it
 }
 
-func dial(address string) (*connection, error) {
-	// Not the load's context: a request that was begun is carried to its end.
-	c, err := (&net.Dialer{Timeout: requestTimeout}).DialContext(context.Background(), "tcp", address)
+func dial(ctx context.Context, address string) (*connection, error) {
+	c, err := (&net.Dialer{Timeout: requestTimeout}).DialContext(ctx, "tcp", address)
 	if err != nil {
 		return nil, err
 	}
