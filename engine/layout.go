@@ -54,14 +54,17 @@ func oldLayout(doc map[string]any) bool {
 	return len(doc) > 0
 }
 
-// looksLikeService reports whether m has a key that every service needs.
+// looksLikeService reports whether m has a key that every service needs, with a
+// value that it has in a service: a section may hold a service of that name.
 func looksLikeService(m map[string]any) bool {
-	for _, key := range []string{"image", "build", "extends"} {
-		if _, ok := m[key]; ok {
-			return true
-		}
+	_, image := m["image"].(string)
+	_, build := m["build"].(string)
+	extends := m["extends"]
+	_, named := extends.(string)
+	if from, ok := extends.(map[string]any); ok {
+		_, named = from["service"].(string)
 	}
-	return false
+	return image || build || named
 }
 
 // upgradeService rewrites the keys of format 1 whose names or places changed.
