@@ -26,7 +26,7 @@ func upgrade(content []byte) ([]byte, bool, error) {
 	volumes := map[string]any{}
 	for _, name := range slices.Sorted(maps.Keys(doc)) {
 		service := doc[name].(map[string]any)
-		upgradeService(service)
+		upgradeService(service, doc)
 		for _, v := range namedVolumes(service) {
 			// Format 1 made named volumes on first use, without a prefix.
 			volumes[v] = map[string]any{"name": v}
@@ -68,8 +68,14 @@ func looksLikeService(m map[string]any) bool {
 }
 
 // upgradeService rewrites the keys of format 1 whose names or places changed.
-func upgradeService(s map[string]any) {
+// What format 1 called the network of a container may be that of a service.
+func upgradeService(s, services map[string]any) {
 	if net, ok := s["net"]; ok {
+		text, _ := net.(string)
+		name, container := strings.CutPrefix(text, "container:")
+		if _, ok := services[name]; ok && container {
+			net = "service:" + name
+		}
 		s["network_mode"] = net
 		delete(s, "net")
 	}
