@@ -106,26 +106,29 @@ func (e *Engine) parse(ctx context.Context, file types.ConfigFile, name string, 
 }
 
 // serviceName returns the Compose service that runs c in project: from pattern,
-// or the first of the usual names that exists.
-func serviceName(project *types.Project, pattern, service string, c color.Color) (string, error) {
+// or the first of the usual names that exists. It is single when its name holds
+// no color, so that both colors are made of it.
+func serviceName(project *types.Project, pattern, service string, c color.Color) (name string, single bool, err error) {
 	patterns := []string{pattern}
 	if pattern == "" {
 		patterns = []string{"app-{color}", "{color}", service + "-{color}", "app", service}
 	}
-	for i, p := range patterns {
-		patterns[i] = strings.NewReplacer("{color}", string(c), "{service}", service).Replace(p)
-		if _, ok := project.Services[patterns[i]]; ok {
-			return patterns[i], nil
+	var tried []string
+	for _, p := range patterns {
+		name := strings.NewReplacer("{color}", string(c), "{service}", service).Replace(p)
+		if _, ok := project.Services[name]; ok {
+			return name, !strings.Contains(p, "{color}"), nil
 		}
+		tried = append(tried, name)
 	}
-	return "", hint.Wrap(fmt.Errorf("%w: no service %s; it has %s", ErrConfig, strings.Join(patterns, ", "),
+	return "", false, hint.Wrap(fmt.Errorf("%w: no service %s; it has %s", ErrConfig, strings.Join(tried, ", "),
 		strings.Join(slices.Sorted(maps.Keys(project.Services)), ", ")), "set compose.service in bg.yml")
 }
 
 // colored returns a copy of project in which exactly one Compose service runs c,
 // and that service's name. A single service that knows no colors is colored.
 func colored(project *types.Project, src Source, c color.Color) (*types.Project, string, error) {
-	name, err := serviceName(project, src.Pattern, src.Service, c)
+	name, single, err := serviceName(project, src.Pattern, src.Service, c)
 	if err != nil {
 		return nil, "", err
 	}
@@ -134,7 +137,7 @@ func colored(project *types.Project, src Source, c color.Color) (*types.Project,
 		return nil, "", err
 	}
 	s := project.Services[name]
-	if !strings.Contains(name, string(c)) {
+	if single {
 		delete(project.Services, name)
 		name = name + "-" + string(c)
 		uncolor(&s, c)
