@@ -169,7 +169,7 @@ func (d *Deployer) release(ctx context.Context, lock *registry.Lock) {
 // lock takes the service's lock.
 func (d *Deployer) lock(ctx context.Context, request Request) (context.Context, *registry.Lock, error) {
 	held, lock, err := d.Locker.Acquire(ctx, d.Journal.LockKey(request.Service), request.holder(""), request.LockWait, func(h registry.Holder) {
-		d.Report(Event{Kind: Waiting, Message: fmt.Sprintf("another deployment holds %s: %s", request.Service, h)})
+		d.Report(Event{Time: time.Now(), Kind: Waiting, Message: fmt.Sprintf("another deployment holds %s: %s", request.Service, h)})
 	})
 	return held, lock, before(err)
 }

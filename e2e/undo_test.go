@@ -187,3 +187,32 @@ func TestAHostileAddressInTheCatalogIsRefused(t *testing.T) {
 	w.live("blue")
 	w.nothingLeft()
 }
+
+func TestADeploymentThatWasKilledIsUndoneByTheNextOne(t *testing.T) {
+	w := newWorld(t)
+	w.deploy()
+	w.begin()
+	w.env = append(w.env, "BG_LOCK_TTL=10s")
+	w.file("bg.yml", strings.ReplaceAll(settings, "post: [ {", "post: [ { run: 'echo waiting here; sleep 60' }, {"))
+	b := w.start("waiting here", "deploy", w.service)
+	b.signal(t, syscall.SIGKILL)
+	if _, header, _ := w.get("/ping"); header.Get("X-Color") != "green" || w.kv("color") != "blue" {
+		t.Fatalf("it was not killed between switch and commit: %s answers", header.Get("X-Color"))
+	}
+	w.settings("")
+	r := w.deploy("--tag", "2.0", "--lock-wait", "1m")
+	w.end()
+	w.says(r, "an earlier deployment was interrupted")
+	w.live("green")
+}
+
+func TestAnInterruptEndsTheWaitForALock(t *testing.T) {
+	w := newWorld(t)
+	w.file("bg.yml", strings.ReplaceAll(settings, "pre:  [ {", "pre: [ { run: 'echo waiting here; sleep 60' }, {"))
+	first := w.start("waiting here", "deploy", w.service)
+	second := w.start("another deployment holds", "deploy", w.service, "--lock-wait", "1m")
+	if code := second.signal(t, syscall.SIGINT); code != 130 {
+		t.Errorf("exit code %d instead of 130", code)
+	}
+	first.signal(t, syscall.SIGTERM)
+}
