@@ -19,6 +19,7 @@ type burst struct {
 	host   string // of the registrator
 	prefix string // of the containers' names
 	ids    []string
+	within time.Duration // of the last event Consul has to be right
 }
 
 // TestBurst starts and stops crowds of containers, some of which end at once or
@@ -65,7 +66,7 @@ func killConsul(t *testing.T, b *burst, child *exec.Cmd) *exec.Cmd {
 // newBurst makes the crowd. Every tenth ends at once, every seventh has an id of its own.
 func newBurst(t *testing.T, d *docker, c *consul, size int) *burst {
 	t.Helper()
-	b := &burst{d: d, c: c, host: unique(t, "host"), prefix: unique(t, "burst"), ids: make([]string, size)}
+	b := &burst{d: d, c: c, host: unique(t, "host"), prefix: unique(t, "burst"), ids: make([]string, size), within: afterBurst}
 	b.wait(b.each(func(i int, _ string) (err error) {
 		s := serving(fmt.Sprintf("%s-%03d", b.prefix, i))
 		if i%7 == 0 {
@@ -125,7 +126,7 @@ func (b *burst) wait(g *errgroup.Group) {
 // underWay waits until the burst is in its middle: six in ten of a crowd stay.
 func (b *burst) underWay(t *testing.T) {
 	t.Helper()
-	eventually(t, soon, func() error {
+	eventually(t, func() error {
 		services, err := b.c.services(b.host)
 		registered := 0
 		for id := range services {
@@ -145,7 +146,7 @@ func (b *burst) underWay(t *testing.T) {
 func (b *burst) settled(t *testing.T) time.Duration {
 	t.Helper()
 	start := time.Now()
-	eventually(t, afterBurst, func() error {
+	eventuallyWithin(t, b.within, func() error {
 		want, err := b.running()
 		if err != nil {
 			return err

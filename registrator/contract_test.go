@@ -2,7 +2,6 @@ package registrator
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -65,7 +64,7 @@ func TestContract(t *testing.T) {
 	creating.SetLimit(callsAtOnce)
 	for _, file := range files {
 		k := loadCase(t, file, run)
-		creating.Go(func() error { return k.create(t.Context(), d) })
+		creating.Go(func() error { return k.create(d) })
 		groups[k.cfg] = append(groups[k.cfg], k)
 	}
 	if err := creating.Wait(); err != nil {
@@ -122,7 +121,7 @@ func (k *contractCase) section(name string) []byte {
 }
 
 // create runs the case's containers.
-func (k *contractCase) create(ctx context.Context, d *docker) error {
+func (k *contractCase) create(d *docker) error {
 	container, peer := k.section("container.json"), k.section("peer.json")
 	if bytes.Contains(container, []byte("$NET")) || bytes.Contains(peer, []byte("$NET")) {
 		network, err := d.network()
@@ -132,23 +131,23 @@ func (k *contractCase) create(ctx context.Context, d *docker) error {
 		k.define = append(k.define, "$NET", network)
 	}
 	if peer != nil {
-		if _, err := k.start(ctx, d, k.name+"-peer", peer, "$PEERIP"); err != nil {
+		if _, err := k.start(d, k.name+"-peer", peer, "$PEERIP"); err != nil {
 			return err
 		}
 	}
-	id, err := k.start(ctx, d, k.name, container, "$IP")
+	id, err := k.start(d, k.name, container, "$IP")
 	if err != nil {
 		return err
 	}
 	k.id = id
-	address, _, err := engine{d.api}.address(ctx, k.cfg.Hostname)
+	address, _, err := engine{d.api}.address(d.t.Context(), k.cfg.Hostname)
 	k.chosen = append(k.chosen, address, "$HOSTIP", short(k.id), "$ID")
 	return err
 }
 
 // start runs a container, and remembers the address, under a placeholder, and the
 // ports that Docker gave to it.
-func (k *contractCase) start(ctx context.Context, d *docker, name string, definition []byte, placeholder string) (string, error) {
+func (k *contractCase) start(d *docker, name string, definition []byte, placeholder string) (string, error) {
 	c := spec{Name: name}
 	decoder := json.NewDecoder(strings.NewReader(strings.NewReplacer(k.define...).Replace(string(definition))))
 	decoder.DisallowUnknownFields()
@@ -160,7 +159,7 @@ func (k *contractCase) start(ctx context.Context, d *docker, name string, defini
 	if err != nil {
 		return "", err
 	}
-	s, found, err := engine{d.api}.inspect(ctx, id)
+	s, found, err := engine{d.api}.inspect(d.t.Context(), id)
 	if err != nil {
 		return "", err
 	}
@@ -187,7 +186,7 @@ func (k *contractCase) entries(t *testing.T, c *consul, sent map[string]api.Agen
 			continue
 		}
 		var found *api.CatalogService
-		eventually(t, soon, func() error {
+		eventually(t, func() error {
 			ids, err := c.catalogIDs(services[id].Service)
 			if found = ids[id]; err == nil && found == nil {
 				err = fmt.Errorf("the catalog does not have %s", id)

@@ -108,7 +108,7 @@ func (w *daemon) answers(api *client.Client) {
 		close(exited)
 	}
 	go watch()
-	eventually(w.t, 3*time.Minute, func() error {
+	eventuallyWithin(w.t, 3*time.Minute, func() error {
 		select {
 		case <-exited:
 			exited = make(chan struct{})

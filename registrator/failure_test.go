@@ -28,7 +28,7 @@ func TestRefusedCallsAreRepeatedUntilTheyHold(t *testing.T) {
 
 	middle.failing("/v1/agent/service/", http.StatusInternalServerError)
 	id := d.run(serving(name))
-	eventually(t, soon, func() error {
+	eventually(t, func() error {
 		if n := middle.count(host + ":" + name); n < 3 {
 			return fmt.Errorf("%d attempts", n)
 		}
@@ -38,19 +38,19 @@ func TestRefusedCallsAreRepeatedUntilTheyHold(t *testing.T) {
 		t.Error("healthy while nothing can be registered")
 	}
 	middle.failing("", 0)
-	eventually(t, soon, func() error { return c.has(host+":"+name, host+":"+name+":80") })
+	eventually(t, func() error { return c.has(host+":"+name, host+":"+name+":80") })
 
 	middle.failing("/v1/agent/service/deregister", http.StatusInternalServerError)
 	d.stop(id)
-	eventually(t, soon, func() error {
+	eventually(t, func() error {
 		if r.status.health().Error == "" {
 			return errors.New("no failure yet")
 		}
 		return nil
 	})
 	middle.failing("", 0)
-	eventually(t, soon, func() error { return c.has(host + ":" + name) })
-	eventually(t, soon, func() error {
+	eventually(t, func() error { return c.has(host + ":" + name) })
+	eventually(t, func() error {
 		if h := r.status.health(); !h.Synced {
 			return fmt.Errorf("health is %+v", h)
 		}
@@ -66,7 +66,7 @@ func TestOneServiceThatConsulRefusesDoesNotHoldUpOthers(t *testing.T) {
 	r := startRegistrator(t, d, c.uri(), configFor(host))
 	r.synced(t)
 	d.run(serving(good))
-	eventually(t, soon, func() error { return c.has(host+":"+good, host+":"+good+":80") })
+	eventually(t, func() error { return c.has(host+":"+good, host+":"+good+":80") })
 	if h := r.status.health(); !h.Synced || !strings.Contains(h.Error, bad) {
 		t.Errorf("health is %+v, want synced with the refusal of %s", h, bad)
 	}
@@ -81,26 +81,26 @@ func TestConsulKilledAndWithoutItsDataGetsEverythingAgain(t *testing.T) {
 	r.synced(t)
 	d.run(serving(stays))
 	left := d.run(serving(leaves, "SERVICE_ID="+own+"-by-id"))
-	eventually(t, soon, func() error { return c.has(own, host+":"+stays+":80", own+"-by-id") })
+	eventually(t, func() error { return c.has(own, host+":"+stays+":80", own+"-by-id") })
 
 	c.kill()
 	d.stop(left)
 	d.run(serving(comes))
-	eventually(t, soon, func() error {
+	eventually(t, func() error {
 		if h := r.status.health(); h.Synced || h.Consul {
 			return fmt.Errorf("healthy without Consul: %+v", h)
 		}
 		return nil
 	})
 	c.start() // it remembers the service that went in the meantime
-	eventually(t, soon, func() error { return c.has(own, host+":"+stays+":80", host+":"+comes+":80") })
+	eventually(t, func() error { return c.has(own, host+":"+stays+":80", host+":"+comes+":80") })
 
 	c.kill()
 	if err := os.RemoveAll(c.data); err != nil {
 		t.Fatal(err)
 	}
 	c.start()
-	eventually(t, soon, func() error { return c.has(own, host+":"+stays+":80", host+":"+comes+":80") })
+	eventually(t, func() error { return c.has(own, host+":"+stays+":80", host+":"+comes+":80") })
 }
 
 func TestARegistratorThatWasKilledLeavesNoGhosts(t *testing.T) {
@@ -111,7 +111,7 @@ func TestARegistratorThatWasKilledLeavesNoGhosts(t *testing.T) {
 	child := startChild(t, c.uri(), configFor(host))
 	d.run(serving(stays))
 	gone := []string{d.run(serving(leaves)), d.run(serving(base+"-custom", "SERVICE_ID="+own+"-by-id"))}
-	eventually(t, soon, func() error {
+	eventually(t, func() error {
 		return c.has(own, host+":"+stays+":80", host+":"+leaves+":80", own+"-by-id")
 	})
 	kill9(t, child)
@@ -120,7 +120,7 @@ func TestARegistratorThatWasKilledLeavesNoGhosts(t *testing.T) {
 	}
 	d.run(serving(comes))
 	startChild(t, c.uri(), configFor(host))
-	eventually(t, soon, func() error { return c.has(own, host+":"+stays+":80", host+":"+comes+":80") })
+	eventually(t, func() error { return c.has(own, host+":"+stays+":80", host+":"+comes+":80") })
 }
 
 // startChild runs a registrator as a process of its own, with more variables.
@@ -213,7 +213,7 @@ func TestHealthAndMetricsAreServed(t *testing.T) {
 	}
 	name := unique(t, "web")
 	d.run(serving(name))
-	eventually(t, soon, func() error { return c.has(cfg.Hostname+":"+name, cfg.Hostname+":"+name+":80") })
+	eventually(t, func() error { return c.has(cfg.Hostname+":"+name, cfg.Hostname+":"+name+":80") })
 	_, metrics := get(t, "http://"+cfg.Listen+"/metrics")
 	for _, name := range []string{"containers", "services", "events_total", "passes_total", "lag_seconds_count", "connected", "calls_total", "last_sync_timestamp_seconds"} {
 		if !strings.Contains(metrics, "\nbg_registrator_"+name) {
@@ -221,7 +221,7 @@ func TestHealthAndMetricsAreServed(t *testing.T) {
 		}
 	}
 	c.kill()
-	eventually(t, soon, func() error {
+	eventually(t, func() error {
 		if code, body := get(t, "http://"+cfg.Listen+"/health"); code != http.StatusServiceUnavailable {
 			return fmt.Errorf("/health answers %d %s without Consul", code, body)
 		}
@@ -264,7 +264,7 @@ func TestAPublishedPortIsReachedFromEverywhere(t *testing.T) {
 	s.HostConfig.NetworkMode = container.NetworkMode(own)
 	d.run(s)
 	id := host + ":" + name + ":80"
-	eventually(t, soon, func() error { return c.has(id, id) })
+	eventually(t, func() error { return c.has(id, id) })
 	services, err := c.services(id)
 	if err != nil {
 		t.Fatal(err)

@@ -23,7 +23,7 @@ func TestIdleCost(t *testing.T) {
 	cfg := configFor(b.host)
 	cfg.IP = "192.0.2.7"
 	child := startChild(t, b.c.uri(), cfg, "DOCKER_HOST="+w.host)
-	eventually(t, soon, func() error {
+	eventually(t, func() error {
 		found, err := b.c.services(b.host + ":" + b.prefix)
 		if err == nil && len(found) != containers {
 			err = fmt.Errorf("%d services", len(found))

@@ -17,8 +17,8 @@ func TestAContainerIsRegisteredWhileItRuns(t *testing.T) {
 
 	id := d.run(serving(name, "SERVICE_NAME="+name, "SERVICE_BG_DEPLOY=20261121-010203-7f3a"))
 	want := host + ":" + name + ":80"
-	eventually(t, soon, func() error { return c.has(want, want) })
-	eventually(t, soon, func() error {
+	eventually(t, func() error { return c.has(want, want) })
+	eventually(t, func() error {
 		found, err := c.catalogIDs(name)
 		if err == nil && (found[want] == nil || found[want].ServiceMeta["bg_deploy"] != "20261121-010203-7f3a") {
 			err = fmt.Errorf("the catalog has %v", found)
@@ -28,12 +28,12 @@ func TestAContainerIsRegisteredWhileItRuns(t *testing.T) {
 
 	first := publishedPort(t, d, id)
 	d.stop(id)
-	eventually(t, soon, func() error { return c.has(want) })
+	eventually(t, func() error { return c.has(want) })
 	d.start(id)
 	if first == publishedPort(t, d, id) {
 		t.Log("Docker gave the same port again")
 	}
-	eventually(t, soon, func() error {
+	eventually(t, func() error {
 		services, err := c.services(want)
 		if err == nil && (services[want] == nil || services[want].Port != publishedPort(t, d, id)) {
 			err = fmt.Errorf("Consul has %v", services)
@@ -70,7 +70,7 @@ func TestAContainerThatDiesAtOnceLeavesNothing(t *testing.T) {
 	}
 	last := base + "-last"
 	d.run(serving(last))
-	eventually(t, soon, func() error { return c.has(host+":"+base, host+":"+last+":80") })
+	eventually(t, func() error { return c.has(host+":"+base, host+":"+last+":80") })
 }
 
 func TestACrashLoopIsNotRegisteredBetweenItsAttempts(t *testing.T) {
@@ -82,14 +82,14 @@ func TestACrashLoopIsNotRegisteredBetweenItsAttempts(t *testing.T) {
 	loop := serving(name, "EXIT=3")
 	loop.HostConfig.RestartPolicy = container.RestartPolicy{Name: container.RestartPolicyAlways}
 	id := d.run(loop)
-	eventually(t, soon, func() error {
+	eventually(t, func() error {
 		inspected, err := d.api.ContainerInspect(t.Context(), id)
 		if err == nil && inspected.RestartCount < 3 {
 			err = fmt.Errorf("%d restarts", inspected.RestartCount)
 		}
 		return err
 	})
-	eventually(t, soon, func() error { return c.has(host + ":" + name) })
+	eventually(t, func() error { return c.has(host + ":" + name) })
 }
 
 func TestARenamedContainerChangesItsID(t *testing.T) {
@@ -98,12 +98,12 @@ func TestARenamedContainerChangesItsID(t *testing.T) {
 	host, before, after := unique(t, "host"), unique(t, "before"), unique(t, "after")
 	startRegistrator(t, d, c.uri(), configFor(host)).synced(t)
 	id := d.run(serving(before))
-	eventually(t, soon, func() error { return c.has(host+":"+before, host+":"+before+":80") })
+	eventually(t, func() error { return c.has(host+":"+before, host+":"+before+":80") })
 	if err := d.api.ContainerRename(t.Context(), id, after); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, soon, func() error { return c.has(host+":"+after, host+":"+after+":80") })
-	eventually(t, soon, func() error { return c.has(host + ":" + before) })
+	eventually(t, func() error { return c.has(host+":"+after, host+":"+after+":80") })
+	eventually(t, func() error { return c.has(host + ":" + before) })
 }
 
 func TestOnlyItsOwnServicesAreRemoved(t *testing.T) {
@@ -169,10 +169,10 @@ func TestTwoHostsShareOneConsul(t *testing.T) {
 		}
 		return c.has(two+":"+name, two+":"+name+":80")
 	}
-	eventually(t, soon, both)
+	eventually(t, both)
 	second.stop()
 	d.stop(id)
-	eventually(t, soon, func() error { return c.has(one + ":" + name) })
+	eventually(t, func() error { return c.has(one + ":" + name) })
 	if err := c.has(two+":"+name, two+":"+name+":80"); err != nil {
 		t.Errorf("the stopped registrator's service: %v", err)
 	}
@@ -189,13 +189,13 @@ func TestOnSuccessKeepsTheServicesOfAFailedContainer(t *testing.T) {
 	failing, killed := unique(t, "failing"), unique(t, "killed")
 	idFailing := d.run(serving(failing, "FAIL_AFTER=1s"))
 	idKilled := d.run(serving(killed))
-	eventually(t, soon, func() error { return c.has(host+":"+failing, host+":"+failing+":80") })
-	eventually(t, soon, func() error { return c.has(host+":"+killed, host+":"+killed+":80") })
+	eventually(t, func() error { return c.has(host+":"+failing, host+":"+failing+":80") })
+	eventually(t, func() error { return c.has(host+":"+killed, host+":"+killed+":80") })
 	if err := d.api.ContainerKill(t.Context(), idKilled, "KILL"); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, soon, func() error { return c.has(host + ":" + killed) })
-	eventually(t, soon, func() error {
+	eventually(t, func() error { return c.has(host + ":" + killed) })
+	eventually(t, func() error {
 		inspected, err := d.api.ContainerInspect(t.Context(), idFailing)
 		if err == nil && inspected.State.Running {
 			err = fmt.Errorf("it still runs")
@@ -205,10 +205,10 @@ func TestOnSuccessKeepsTheServicesOfAFailedContainer(t *testing.T) {
 	// A later container shows that the end of the first one was seen.
 	later := unique(t, "later")
 	d.run(serving(later))
-	eventually(t, soon, func() error { return c.has(host+":"+later, host+":"+later+":80") })
+	eventually(t, func() error { return c.has(host+":"+later, host+":"+later+":80") })
 	if err := c.has(host+":"+failing, host+":"+failing+":80"); err != nil {
 		t.Error(err)
 	}
 	d.remove(idFailing)
-	eventually(t, soon, func() error { return c.has(host + ":" + failing) })
+	eventually(t, func() error { return c.has(host + ":" + failing) })
 }

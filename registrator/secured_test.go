@@ -24,7 +24,7 @@ func TestATokenThatMayWriteServicesIsEnough(t *testing.T) {
 	const root = "5c2f1ad0-4f4a-4d3e-9a55-000000000001"
 	c, d := startConsul(t, `-hcl=acl { enabled = true default_policy = "deny" tokens { initial_management = "`+root+`" agent = "`+root+`" } }`), useDocker(t)
 	c.login(root)
-	eventually(t, soon, func() error {
+	eventually(t, func() error {
 		_, _, err := c.api.ACL().PolicyCreate(&api.ACLPolicy{Name: "services", Rules: `service_prefix "" { policy = "write" }`}, nil)
 		return err
 	})
@@ -65,9 +65,9 @@ func registersAndDeregisters(t *testing.T, c *consul, d *docker, uri string, var
 	host, name := unique(t, "host"), unique(t, "web")
 	startChild(t, uri, configFor(host), variables...)
 	id := d.run(serving(name))
-	eventually(t, soon, func() error { return c.has(host+":"+name, host+":"+name+":80") })
+	eventually(t, func() error { return c.has(host+":"+name, host+":"+name+":80") })
 	d.stop(id)
-	eventually(t, soon, func() error { return c.has(host + ":" + name) })
+	eventually(t, func() error { return c.has(host + ":" + name) })
 }
 
 // certificates writes an authority and a certificate for 127.0.0.1 that serves

@@ -24,11 +24,11 @@ func TestTakingOverFromRegistratorKeepsTheServiceAndItsStatus(t *testing.T) {
 		t.Fatal(err)
 	}
 	var index uint64
-	eventually(t, soon, func() error { return passing(c, name, &index) })
+	eventually(t, func() error { return passing(c, name, &index) })
 	cfg := configFor(host)
 	cfg.IP = "192.0.2.7"
 	startRegistrator(t, d, c.uri(), cfg).synced(t)
-	eventually(t, soon, func() error {
+	eventually(t, func() error {
 		services, err := c.services(id)
 		if err == nil && markOf(services[id].TaggedAddresses).Container != short(container) {
 			err = fmt.Errorf("not taken over: %+v", services[id])
@@ -79,7 +79,7 @@ func TestACheckThatIsNoLongerAskedForGoes(t *testing.T) {
 		}
 	}
 	first := d.run(serving(name, "SERVICE_CHECK_TCP=true"))
-	eventually(t, soon, checked(true))
+	eventually(t, checked(true))
 	// The successor has the same name and so the same id; the old one is only
 	// renamed, and leaves after the new one came.
 	old := name + "-old"
@@ -88,5 +88,5 @@ func TestACheckThatIsNoLongerAskedForGoes(t *testing.T) {
 	}
 	d.run(serving(name))
 	d.remove(first)
-	eventually(t, soon, checked(false))
+	eventually(t, checked(false))
 }
