@@ -37,7 +37,7 @@ func reorder(flags []cli.Flag, rest []string) []string {
 		word := rest[i]
 		switch {
 		case word == "--":
-			return append(append(first, arguments...), rest[i+1:]...)
+			return slices.Concat(first, rest[i:i+1], arguments, rest[i+1:])
 		case word == "-" || !strings.HasPrefix(word, "-"):
 			arguments = append(arguments, word)
 		case takesValue(flags, word) && i+1 < len(rest):
