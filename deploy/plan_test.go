@@ -126,7 +126,7 @@ func TestARollbackRestartsWhatWasKeptAndElseCreatesWhatTheHistoryNames(t *testin
 		"rollback-with-kept-containers":                          {Image: "books-ms:1.0", Restart: true},
 		"rollback-by-image-of-the-history":                       {Image: "sha256:1111"},
 		"rollback-does-not-take-containers-that-were-never-live": {Image: "sha256:1111"},
-		"blue-to-green":                                          {Image: "books-ms:2.0"},
+		"blue-to-green": {Image: "books-ms:2.0"},
 	}
 	for _, tt := range plans {
 		if _, asked := want[tt.name]; !asked {

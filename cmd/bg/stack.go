@@ -69,14 +69,21 @@ func stackCommand(s streams) *cli.Command {
 	}
 }
 
-// stackUp makes the images that are missing, starts the stack, and waits until
-// Consul has a leader, the registrator is synced and nginx answers.
-func stackUp(ctx context.Context, s streams) error {
+// withStack runs do with the stack that is embedded in bg.
+func withStack(ctx context.Context, s streams, do func(*engine.Engine, *engine.Stack) error) error {
 	return withEngine(ctx, s, func(e *engine.Engine) error {
 		stack, err := e.LoadStack(ctx, bg.Stack, "docker-compose.yml")
 		if err != nil {
 			return err
 		}
+		return do(e, stack)
+	})
+}
+
+// stackUp makes the images that are missing, starts the stack, and waits until
+// Consul has a leader, the registrator is synced and nginx answers.
+func stackUp(ctx context.Context, s streams) error {
+	return withStack(ctx, s, func(e *engine.Engine, stack *engine.Stack) error {
 		if err := ensureImages(ctx, e, stack.Images(), s.Err); err != nil {
 			return err
 		}
@@ -90,11 +97,7 @@ func stackUp(ctx context.Context, s streams) error {
 
 // stackImages makes the stack's images and those named more present.
 func stackImages(ctx context.Context, s streams, more []string) error {
-	return withEngine(ctx, s, func(e *engine.Engine) error {
-		stack, err := e.LoadStack(ctx, bg.Stack, "docker-compose.yml")
-		if err != nil {
-			return err
-		}
+	return withStack(ctx, s, func(e *engine.Engine, stack *engine.Stack) error {
 		if err := ensureImages(ctx, e, stack.Images(), s.Err); err != nil {
 			return err
 		}
@@ -108,11 +111,7 @@ func stackImages(ctx context.Context, s streams, more []string) error {
 }
 
 func stackDown(ctx context.Context, s streams, volumes bool) error {
-	return withEngine(ctx, s, func(e *engine.Engine) error {
-		stack, err := e.LoadStack(ctx, bg.Stack, "docker-compose.yml")
-		if err != nil {
-			return err
-		}
+	return withStack(ctx, s, func(_ *engine.Engine, stack *engine.Stack) error {
 		fmt.Fprintf(s.Err, "ending the stack %q\n", stack.Name())
 		return stack.Down(ctx, volumes)
 	})
