@@ -150,7 +150,7 @@ func TestNothingOutlivesACommand(t *testing.T) {
 			defer cancel()
 			done := make(chan error, 1)
 			go func() { done <- sh(dir, tt.script).Run(ctx, target, io.Discard) }()
-			await(t, ctx, dir, "ready")
+			await(ctx, t, dir, "ready")
 			if tt.cancel {
 				cancel()
 			}
@@ -167,7 +167,7 @@ func TestNothingOutlivesACommand(t *testing.T) {
 }
 
 // await waits until the file name is in dir.
-func await(t *testing.T, ctx context.Context, dir, name string) {
+func await(ctx context.Context, t *testing.T, dir, name string) {
 	t.Helper()
 	look := time.NewTicker(5 * time.Millisecond)
 	defer look.Stop()
@@ -191,7 +191,7 @@ func TestACommandMayCleanUpOnSIGTERM(t *testing.T) {
 	go func() {
 		done <- sh(dir, `trap 'touch cleaned; exit 0' TERM; touch ready; while :; do sleep 0.05; done`).Run(ctx, target, io.Discard)
 	}()
-	await(t, ctx, dir, "ready")
+	await(ctx, t, dir, "ready")
 	cancel()
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Errorf("error is %v", err)

@@ -89,7 +89,7 @@ func TestConsulsAnswersBecomeErrorsOfTheDomain(t *testing.T) {
 				t.Errorf("%v is lost in %v", tt.err, got)
 			}
 			for _, kind := range []error{ErrForbidden, ErrUnreachable} {
-				if errors.Is(got, kind) != (tt.want == kind) {
+				if errors.Is(got, kind) != errors.Is(tt.want, kind) {
 					t.Errorf("%v: is it %v: %t", got, kind, errors.Is(got, kind))
 				}
 			}

@@ -86,11 +86,11 @@ func (c client) missing(ctx context.Context) error {
 }
 
 func (c client) echo(ctx context.Context) error {
-	conn, _, err := websocket.Dial(ctx, c.domain+"/api/v1/echo", nil)
+	conn, _, err := websocket.Dial(ctx, c.domain+"/api/v1/echo", nil) //nolint:bodyclose // Dial: "You never need to close resp.Body yourself."
 	if err != nil {
 		return err
 	}
-	defer conn.CloseNow()
+	defer drop(conn)
 	const sent = "is anybody there?"
 	if err := conn.Write(ctx, websocket.MessageText, []byte(sent)); err != nil {
 		return err

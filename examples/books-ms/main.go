@@ -25,8 +25,9 @@ func main() {
 	integ := flag.Bool("integ", false, "run the integration tests against $DOMAIN")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	os.Exit(exitCode(run(ctx, *check, *integ)))
+	err := run(ctx, *check, *integ)
+	stop()
+	os.Exit(exitCode(err))
 }
 
 func run(ctx context.Context, check, integ bool) error {
@@ -70,7 +71,7 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) error {
 	if !sleep(ctx, cfg.StartDelay) {
 		return nil
 	}
-	listener, err := net.Listen("tcp", net.JoinHostPort("", cfg.Port))
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort("", cfg.Port))
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
@@ -80,7 +81,11 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) error {
 // serveOn answers requests until ctx ends; then it finishes those that it has.
 func serveOn(ctx context.Context, cfg config, listener net.Listener, log *slog.Logger) error {
 	store := openStore(cfg.RedisAddr, cfg.RedisPrefix)
-	defer store.Close()
+	defer func() {
+		if err := store.Close(); err != nil {
+			log.Warn("the store did not close", "error", err)
+		}
+	}()
 	streams := newStreams()
 	server := &http.Server{
 		Handler:           newHandler(cfg, store, streams, log),

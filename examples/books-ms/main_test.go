@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -17,13 +18,14 @@ import (
 var redisAddr string
 
 func TestMain(m *testing.M) {
-	id, err := startRedis()
+	ctx := context.Background()
+	id, err := startRedis(ctx)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "the tests need Docker and the image redis:8:", err)
 		os.Exit(1)
 	}
 	code := m.Run()
-	if _, err := docker("rm", "--force", "--volumes", id); err != nil {
+	if _, err := docker(ctx, "rm", "--force", "--volumes", id); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}
@@ -32,25 +34,24 @@ func TestMain(m *testing.M) {
 
 // startRedis runs a Redis at a free port, sets redisAddr and returns the
 // container's id.
-func startRedis() (string, error) {
-	id, err := docker("run", "--detach", "--label", "bg.test=books-ms", "--publish", "127.0.0.1::6379", "redis:8")
+func startRedis(ctx context.Context) (string, error) {
+	id, err := docker(ctx, "run", "--detach", "--label", "bg.test=books-ms", "--publish", "127.0.0.1::6379", "redis:8")
 	if err != nil {
 		return "", err
 	}
-	if redisAddr, err = docker("port", id, "6379/tcp"); err != nil {
+	if redisAddr, err = docker(ctx, "port", id, "6379/tcp"); err != nil {
 		return id, err
 	}
 	s := openStore(redisAddr, "")
-	defer s.Close()
 	deadline := time.Now().Add(10 * time.Second)
-	for err = s.Ping(context.Background()); err != nil && time.Now().Before(deadline); {
-		err = s.Ping(context.Background())
+	for err = s.Ping(ctx); err != nil && time.Now().Before(deadline); {
+		err = s.Ping(ctx)
 	}
-	return id, err
+	return id, errors.Join(err, s.Close())
 }
 
-func docker(args ...string) (string, error) {
-	out, err := exec.Command("docker", args...).CombinedOutput()
+func docker(ctx context.Context, args ...string) (string, error) {
+	out, err := exec.CommandContext(ctx, "docker", args...).CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("docker %s: %w: %s", args[0], err, out)
 	}
@@ -71,7 +72,7 @@ func start(t *testing.T, cfg config) service {
 	if cfg.StopGrace == 0 {
 		cfg.StopGrace = 10 * time.Second
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -43,14 +43,14 @@ func TestEachRouteAnswers(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			resp, body := request(t, test.method, s.url()+test.path, test.body)
-			if resp.StatusCode != test.status {
-				t.Errorf("status %d instead of %d: %s", resp.StatusCode, test.status, body)
+			got := request(t, test.method, s.url()+test.path, test.body)
+			if got.status != test.status {
+				t.Errorf("status %d instead of %d: %s", got.status, test.status, got.body)
 			}
-			if test.answer != "" && body != test.answer {
-				t.Errorf("answer %q instead of %q", body, test.answer)
+			if test.answer != "" && got.body != test.answer {
+				t.Errorf("answer %q instead of %q", got.body, test.answer)
 			}
-			if v, c := resp.Header.Get("X-Version"), resp.Header.Get("X-Color"); v != "1.2" || c != "green" {
+			if v, c := got.header.Get("X-Version"), got.header.Get("X-Color"); v != "1.2" || c != "green" {
 				t.Errorf("version %q and color %q", v, c)
 			}
 		})
@@ -76,10 +76,10 @@ func TestTheIntegrationTestsFailOnAServiceThatDoesNot(t *testing.T) {
 
 func TestFailAfterSwitchFailsOnlyThroughAProxy(t *testing.T) {
 	s := start(t, config{FailAfterSwitch: true})
-	if resp, _ := request(t, "GET", s.url()+"/ping", ""); resp.StatusCode != 200 {
-		t.Errorf("directly: %s", resp.Status)
+	if got := request(t, http.MethodGet, s.url()+"/ping", ""); got.status != http.StatusOK {
+		t.Errorf("directly: %d", got.status)
 	}
-	req, err := http.NewRequestWithContext(t.Context(), "GET", s.url()+"/ping", nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url()+"/ping", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +89,7 @@ func TestFailAfterSwitchFailsOnlyThroughAProxy(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != 500 {
+	if resp.StatusCode != http.StatusInternalServerError {
 		t.Errorf("through a proxy: %s", resp.Status)
 	}
 }
@@ -120,7 +120,7 @@ func TestAStopFinishesRequestsAndClosesStreams(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.CloseNow()
+	defer drop(conn)
 	events := open(t, s.url()+"/api/v1/events")
 	defer events.Body.Close()
 	lines := bufio.NewReader(events.Body)
@@ -169,8 +169,15 @@ func TestACrashHasItsExitCode(t *testing.T) {
 	}
 }
 
-// request sends one request and returns its answer, read.
-func request(t *testing.T, method, url, body string) (*http.Response, string) {
+// answer is one that was read to its end.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// request sends one request and returns its answer.
+func request(t *testing.T, method, url, body string) answer {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
 	if err != nil {
@@ -181,16 +188,16 @@ func request(t *testing.T, method, url, body string) (*http.Response, string) {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
+	read, err := io.ReadAll(resp.Body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return resp, string(answer)
+	return answer{resp.StatusCode, resp.Header, string(read)}
 }
 
 func open(t *testing.T, url string) *http.Response {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), "GET", url, nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,7 +212,7 @@ func open(t *testing.T, url string) *http.Response {
 // a function that sends that and returns the answer's status.
 func post(t *testing.T, address string) func() (int, error) {
 	t.Helper()
-	conn, err := net.Dial("tcp", address)
+	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}

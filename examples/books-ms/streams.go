@@ -75,7 +75,7 @@ func (h *handler) echo(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // Accept has answered
 	}
-	defer conn.CloseNow()
+	defer drop(conn)
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	closed := make(chan struct{})
@@ -101,3 +101,7 @@ func (h *handler) echo(w http.ResponseWriter, r *http.Request) {
 	cancel()
 	<-closed
 }
+
+// drop lets go of conn without a closing handshake. Its error says that conn is
+// closed or broken already, and then nothing is left to do.
+func drop(conn *websocket.Conn) { _ = conn.CloseNow() }
