@@ -38,6 +38,8 @@ func reorder(flags []cli.Flag, rest []string) []string {
 		switch {
 		case word == "--":
 			return slices.Concat(first, rest[i:i+1], arguments, rest[i+1:])
+		case word == "-h" || word == "-help" || word == "--help":
+			return []string{"--help"} // urfave/cli would look for help about the arguments
 		case word == "-" || !strings.HasPrefix(word, "-"):
 			arguments = append(arguments, word)
 		case takesValue(flags, word) && i+1 < len(rest):
