@@ -245,7 +245,7 @@ func settingFlags(want func(config.Setting) bool) []cli.Flag {
 		if set.Flag == "" || !want(set) {
 			continue
 		}
-		flags = append(flags, &cli.StringFlag{Name: set.Flag, Usage: set.Usage + " [$" + set.Env + "]", DefaultText: " "})
+		flags = append(flags, &cli.StringFlag{Name: set.Flag, Usage: set.Usage + " [$" + set.Env + "]"})
 	}
 	return flags
 }
