@@ -116,7 +116,7 @@ func TestTheHealthCheckTellsWhetherItIsHealthy(t *testing.T) {
 
 func TestAStopFinishesRequestsAndClosesStreams(t *testing.T) {
 	s := start(t, config{})
-	conn, _, err := websocket.Dial(t.Context(), s.url()+"/api/v1/echo", nil)
+	conn, _, err := websocket.Dial(t.Context(), s.url()+"/api/v1/echo", nil) //nolint:bodyclose // Dial: "You never need to close resp.Body yourself."
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,8 +222,13 @@ func post(t *testing.T, address string) func() (int, error) {
 		t.Fatal(err)
 	}
 	answers := bufio.NewReader(conn)
-	if resp, err := http.ReadResponse(answers, nil); err != nil || resp.StatusCode != http.StatusContinue {
-		t.Fatalf("no 100 Continue: %v, %v", resp, err)
+	resp, err := http.ReadResponse(answers, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusContinue {
+		t.Fatalf("no 100 Continue: %s", resp.Status)
 	}
 	return func() (int, error) {
 		if _, err := io.WriteString(conn, body); err != nil {
