@@ -7,7 +7,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 CONSUL  := bin/consul
 LINT    := bin/golangci-lint
 
-.PHONY: build demo test lint unit e2e images clean
+.PHONY: build demo test lint unit e2e images clean burst
 
 build: ## bin/bg, static
 	go build -ldflags "-X main.version=$(VERSION)" -o bin/bg ./cmd/bg
@@ -40,3 +40,6 @@ $(LINT): tools/lint/go.mod tools/lint/go.sum
 
 clean: ## what was built here; images and containers stay
 	rm -rf bin
+
+burst: build $(CONSUL) ## crowds of containers, with kills in their midst; the idle cost (root, half an hour)
+	PATH="$(CURDIR)/bin:$$PATH" go test -tags burst -run 'TestBurst|TestIdleCost' -v -count 1 -timeout 90m ./registrator

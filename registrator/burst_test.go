@@ -39,11 +39,11 @@ func TestBurst(t *testing.T) {
 			b := newBurst(t, useDocker(t), startConsul(t), crowd)
 			child := startChild(t, b.c.uri(), configFor(b.host))
 			for round := range rounds {
-				starting := b.start(round)
+				starting := b.each(b.startAll(round))
 				child = test.kill(t, b, child)
 				b.wait(starting)
 				t.Logf("round %d: %s until Consul had exactly the %d that ran", round, b.settled(t), b.count(t))
-				b.wait(b.stopAll())
+				b.wait(b.each(b.stopAll))
 				t.Logf("round %d: %s until Consul had nothing of it", round, b.settled(t))
 			}
 		})
@@ -81,21 +81,20 @@ func newBurst(t *testing.T, d *docker, c *consul, size int) *burst {
 	return b
 }
 
-// start starts all containers and stops every third as soon as it has started.
-func (b *burst) start(round int) *errgroup.Group {
-	return b.each(func(i int, id string) error {
-		if err := b.d.api.ContainerStart(b.d.t.Context(), id, container.StartOptions{}); err != nil {
+// startAll starts all containers and stops every third as soon as it has started.
+func (b *burst) startAll(round int) func(i int, id string) error {
+	return func(i int, id string) error {
+		if err := b.start(id); err != nil || (i+round)%3 != 0 {
 			return err
 		}
-		if (i+round)%3 == 0 {
-			return b.stop(id)
-		}
-		return nil
-	})
+		return b.stop(id)
+	}
 }
 
-func (b *burst) stopAll() *errgroup.Group {
-	return b.each(func(_ int, id string) error { return b.stop(id) })
+func (b *burst) stopAll(_ int, id string) error { return b.stop(id) }
+
+func (b *burst) start(id string) error {
+	return b.d.api.ContainerStart(b.d.t.Context(), id, container.StartOptions{})
 }
 
 func (b *burst) stop(id string) error {

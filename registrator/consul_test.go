@@ -21,12 +21,14 @@ import (
 
 // consul is a real Consul agent, a server of its own.
 type consul struct {
-	t    *testing.T
-	args []string
-	cmd  *exec.Cmd
-	addr string
-	data string // its directory
-	api  *api.Client
+	t       *testing.T
+	args    []string
+	process *os.Process
+	ended   <-chan struct{}
+	addr    string
+	data    string // its directory
+	log     *diary
+	api     *api.Client
 }
 
 // consulBinary finds Consul in BG_CONSUL_BIN or in PATH.
@@ -44,17 +46,31 @@ var consulBinary = sync.OnceValues(func() (string, error) {
 // startConsul starts an agent that keeps its data on disk, with more arguments.
 func startConsul(t *testing.T, more ...string) *consul {
 	t.Helper()
-	ports := freePorts(t, 4)
-	c := &consul{t: t, addr: fmt.Sprintf("127.0.0.1:%d", ports[0]), data: filepath.Join(t.TempDir(), "data")}
+	c := &consul{t: t, data: filepath.Join(t.TempDir(), "data"), log: keepDiary(t, "Consul")}
+	t.Cleanup(c.kill)
+	for attempt := 1; ; attempt++ {
+		c.arrange(more)
+		err := c.launch()
+		if err == nil {
+			return c
+		}
+		if c.kill(); attempt == 3 { // somebody may have taken a port that was free
+			t.Fatal(err)
+		}
+	}
+}
+
+// arrange chooses ports.
+func (c *consul) arrange(more []string) {
+	c.t.Helper()
+	ports := freePorts(c.t, 4)
+	c.addr = fmt.Sprintf("127.0.0.1:%d", ports[0])
 	performance := `performance { raft_multiplier = 1 } disable_update_check = true`
 	c.args = append([]string{"agent", "-server", "-bootstrap-expect=1", "-data-dir", c.data, "-bind=127.0.0.1",
-		"-client=127.0.0.1", "-log-level=warn", "-node=" + unique(t, "node"), "-hcl=" + performance,
+		"-client=127.0.0.1", "-log-level=warn", "-node=" + unique(c.t, "node"), "-hcl=" + performance,
 		fmt.Sprint("-http-port=", ports[0]), fmt.Sprint("-server-port=", ports[1]), fmt.Sprint("-serf-lan-port=", ports[2]),
 		fmt.Sprint("-serf-wan-port=", ports[3]), "-dns-port=-1", "-grpc-port=-1", "-grpc-tls-port=-1"}, more...)
 	c.login("")
-	c.start()
-	t.Cleanup(c.kill)
-	return c
 }
 
 // login makes the test's own client use a token.
@@ -69,32 +85,51 @@ func (c *consul) login(token string) {
 	c.api = client
 }
 
+// start starts the agent again, with the ports that it had.
 func (c *consul) start() {
 	c.t.Helper()
+	if err := c.launch(); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// launch starts the agent and waits until it leads itself.
+func (c *consul) launch() error {
 	binary, err := consulBinary()
 	if err != nil {
-		c.t.Fatal(err)
+		return err
 	}
-	c.cmd = exec.CommandContext(context.WithoutCancel(c.t.Context()), binary, c.args...)
-	c.cmd.Stdout, c.cmd.Stderr = testWriter{c.t}, testWriter{c.t}
-	c.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := c.cmd.Start(); err != nil {
-		c.t.Fatal(err)
+	cmd := exec.CommandContext(context.WithoutCancel(c.t.Context()), binary, c.args...)
+	cmd.Stdout, cmd.Stderr = c.log, c.log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		return err
 	}
-	eventually(c.t, func() error {
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // why it ended is in its log
+		close(ended)
+	}()
+	c.process, c.ended = cmd.Process, ended
+	return until(soon, func() (bool, error) {
+		select {
+		case <-ended:
+			return true, errors.New("Consul has ended")
+		default:
+		}
 		leader, err := c.api.Status().Leader()
 		if err == nil && leader == "" {
-			err = errors.New("consul has no leader")
+			err = errors.New("Consul has no leader")
 		}
-		return err
+		return err == nil, err
 	})
 }
 
 // kill is kill -9. Killing twice is fine.
 func (c *consul) kill() {
-	if c.cmd.ProcessState == nil {
-		_ = c.cmd.Process.Kill() // it may have ended
-		_ = c.cmd.Wait()         // says that it was killed
+	if c.process != nil {
+		_ = c.process.Kill() // it may have ended
+		<-c.ended
 	}
 }
 
@@ -133,6 +168,10 @@ func (c *consul) catalogIDs(service string) (map[string]*api.CatalogService, err
 	return ids, err
 }
 
+// handedOut are the ports that tests of this process have, whether they use them
+// at the moment or not.
+var handedOut sync.Map
+
 // freePorts returns free ports from a range below the one (from 32768) that the
 // kernel and Docker choose from, so that nobody is given one of them before it is
 // used, or while a Consul that was killed is down.
@@ -142,6 +181,9 @@ func freePorts(t *testing.T, n int) []int {
 	var ports []int
 	for len(ports) < n {
 		port := from + rand.IntN(to-from)
+		if _, taken := handedOut.LoadOrStore(port, true); taken {
+			continue
+		}
 		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if errors.Is(err, syscall.EADDRINUSE) {
 			continue
@@ -149,7 +191,7 @@ func freePorts(t *testing.T, n int) []int {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer closes(t, l)
+		closes(t, l)
 		ports = append(ports, port)
 	}
 	return ports

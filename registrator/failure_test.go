@@ -135,7 +135,8 @@ func startChild(t *testing.T, uri string, cfg Config, variables ...string) *exec
 	}
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0])
 	cmd.Env = append(append(os.Environ(), childVariable+"="+string(config)), variables...)
-	cmd.Stdout, cmd.Stderr = testWriter{t}, testWriter{t}
+	log := keepDiary(t, "the registrator")
+	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

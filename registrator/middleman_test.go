@@ -3,6 +3,7 @@ package registrator
 import (
 	"bytes"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -37,6 +38,7 @@ func record(t *testing.T, c *consul) *middleman {
 	}
 	m := &middleman{}
 	proxy := httputil.NewSingleHostReverseProxy(target)
+	proxy.ErrorLog = log.New(keepDiary(t, "the middleman"), "", 0)
 	m.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if code := m.note(r); code != 0 {
 			http.Error(w, "scripted failure", code)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -72,27 +74,34 @@ func (r *Registrator) execute(ctx context.Context, ops []op) error {
 // single services: their owners have to mend them, the rest is in step.
 var errRefused = errors.New("refused by Consul")
 
+// named bounds the refusals that are told one by one.
+const named = 10
+
 // summary makes one error of many: after a connection is lost there may be as
-// many as there are containers, and they say the same.
+// many as there are containers, and they say the same. Refusals are named, in
+// an order that does not change.
 func summary(errs []error) error {
 	if len(errs) == 0 {
 		return nil
 	}
-	worst := errs[0]
-	allRefused := true
 	for _, err := range errs {
 		if !refused(err, http.StatusBadRequest) && !scriptsDisabled(err) {
-			worst, allRefused = err, false
-			break
+			return andMore(err, len(errs)-1)
 		}
 	}
-	if allRefused {
-		worst = fmt.Errorf("%w: %w", errRefused, worst)
+	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	worst := fmt.Errorf("%w: %w", errRefused, errs[0])
+	for _, err := range errs[1:min(named, len(errs))] {
+		worst = fmt.Errorf("%w; %w", worst, err)
 	}
-	if len(errs) > 1 {
-		return fmt.Errorf("%w (and %d more)", worst, len(errs)-1)
+	return andMore(worst, len(errs)-named)
+}
+
+func andMore(err error, more int) error {
+	if more <= 0 {
+		return err
 	}
-	return worst
+	return fmt.Errorf("%w (and %d more)", err, more)
 }
 
 // apply makes one call.

@@ -2,6 +2,9 @@ package registrator
 
 import (
 	"errors"
+	"fmt"
+	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -112,5 +115,31 @@ func TestRegistryURIs(t *testing.T) {
 		if _, err := NewConsul(uri); (err == nil) != valid || err != nil && !errors.Is(err, ErrConfig) {
 			t.Errorf("%q: error is %v", uri, err)
 		}
+	}
+}
+
+// TestRefusalsAreNamedAndOutagesAreNot holds what /health and the log say of a
+// pass in which several calls failed.
+func TestRefusalsAreNamedAndOutagesAreNot(t *testing.T) {
+	refusal := func(id string) error {
+		return fmt.Errorf("register %s: %w", id, api.StatusError{Code: http.StatusBadRequest, Body: "no"})
+	}
+	outage := errors.New("register a: connection refused")
+	for name, test := range map[string]struct {
+		errs    []error
+		refused bool
+		text    string
+	}{
+		"two refusals, whichever came first": {[]error{refusal("b"), refusal("a")}, true,
+			"refused by Consul: register a: Unexpected response code: 400 (no); register b: Unexpected response code: 400 (no)"},
+		"an outage in which one was refused": {[]error{refusal("b"), outage, outage}, false, "register a: connection refused (and 2 more)"},
+	} {
+		err := summary(test.errs)
+		if err == nil || err.Error() != test.text || errors.Is(err, errRefused) != test.refused {
+			t.Errorf("%s: error is %v", name, err)
+		}
+	}
+	if err := summary(slices.Repeat([]error{refusal("a")}, named+2)); !strings.HasSuffix(err.Error(), "(and 2 more)") {
+		t.Errorf("error is %v", err)
 	}
 }

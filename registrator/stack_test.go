@@ -1,6 +1,7 @@
 package registrator
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -10,7 +11,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -103,17 +103,28 @@ func eventually(t *testing.T, check func() error) {
 
 func eventuallyWithin(t *testing.T, within time.Duration, check func() error) {
 	t.Helper()
+	err := until(within, func() (bool, error) {
+		err := check()
+		return err == nil, err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// until calls check until it is over, and returns the last error.
+func until(within time.Duration, check func() (over bool, err error)) error {
 	deadline := time.After(within)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		err := check()
-		if err == nil {
-			return
+		over, err := check()
+		if over {
+			return err
 		}
 		select {
 		case <-deadline:
-			t.Fatalf("not within %s: %v", within, err)
+			return fmt.Errorf("not within %s: %w", within, err)
 		case <-tick.C:
 		}
 	}
@@ -127,14 +138,29 @@ func closes(t *testing.T, c io.Closer) {
 	}
 }
 
-// testWriter hands lines on to the test's log as long as the test runs.
-type testWriter struct{ t *testing.T }
+// diary is what a program wrote. It is shown when the test has failed, so that the
+// figures of one that passed stand alone.
+type diary struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
 
-func (w testWriter) Write(p []byte) (int, error) {
-	if w.t.Context().Err() == nil {
-		w.t.Log(strings.TrimSpace(string(p)))
-	}
-	return len(p), nil
+func keepDiary(t *testing.T, program string) *diary {
+	d := &diary{}
+	t.Cleanup(func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if t.Failed() {
+			t.Logf("%s wrote:\n%s", program, d.text.String())
+		}
+	})
+	return d
+}
+
+func (d *diary) Write(p []byte) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.text.Write(p)
 }
 
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
@@ -152,7 +178,7 @@ func startRegistrator(t *testing.T, d *docker, uri string, cfg Config) running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := New(cfg, d.api, consul, slog.New(slog.NewTextHandler(testWriter{t}, nil)))
+	r, err := New(cfg, d.api, consul, slog.New(slog.NewTextHandler(keepDiary(t, "the registrator"), nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
