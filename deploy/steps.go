@@ -279,7 +279,7 @@ func (r *run) switchBack(ctx context.Context, step Step, change proxy.Change) (s
 	}
 	limited, done := context.WithTimeout(ctx, r.Settings.DrainTimeout)
 	defer done()
-	drained, err := r.Proxy.Drain(limited, back, func(d proxy.Draining) { r.waiting(step, d.String()) })
+	drained, err := r.Proxy.Drain(limited, back, r.draining(step))
 	if errors.Is(err, proxy.ErrDrain) {
 		r.warn(err) // they had the time that every drain has
 	} else if err != nil {
@@ -373,7 +373,7 @@ func (r *run) regain(ctx context.Context) error {
 func (r *run) drain(ctx context.Context, step Step) (string, error) {
 	ctx, done := context.WithTimeoutCause(ctx, r.Settings.DrainTimeout, proxy.ErrDrain)
 	defer done()
-	drained, err := r.Proxy.Drain(ctx, r.changes[color.Next(step.Color)], func(d proxy.Draining) { r.waiting(step, d.String()) })
+	drained, err := r.Proxy.Drain(ctx, r.changes[color.Next(step.Color)], r.draining(step))
 	return drained.String(), err
 }
 
@@ -407,6 +407,15 @@ func (r *run) waitGone(ctx context.Context, c color.Color, containers []engine.C
 // waiting tells a person what a step waits for.
 func (r *run) waiting(step Step, message string) {
 	r.Report(Event{Time: time.Now(), Kind: Waiting, Step: step.Verb, Color: step.Color, Message: message})
+}
+
+// draining tells a person how far a drain is, until it is over.
+func (r *run) draining(step Step) func(proxy.Draining) {
+	return func(d proxy.Draining) {
+		if d.OldWorkers > 0 {
+			r.waiting(step, d.String())
+		}
+	}
 }
 
 // waited returns the cause of ctx's end when it ended, with err's text.

@@ -56,7 +56,7 @@ func (n *Nginx) Drain(ctx context.Context, change Change, progress func(Draining
 		}
 		// A worker that serves is a new one that got an old one's PID.
 		still := slices.DeleteFunc(slices.Clone(left), func(pid int) bool { return !slices.Contains(now.leaving, pid) })
-		if progress != nil && len(still) > 0 && (len(still) < len(left) || time.Since(told) >= time.Second) {
+		if progress != nil && (len(still) < len(left) || time.Since(told) >= time.Second) {
 			told = time.Now()
 			progress(Draining{OldWorkers: len(still), Waited: time.Since(start)})
 		}
