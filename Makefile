@@ -22,7 +22,8 @@ lint: $(LINT)
 	cd examples/books-ms && ../../$(LINT) run ./...
 
 unit: build images $(CONSUL) ## every package, with the race detector
-	CGO_ENABLED=1 PATH="$(CURDIR)/bin:$$PATH" go test -race -count=1 -timeout 15m $$(go list ./... | grep -v /e2e)
+	CGO_ENABLED=1 go build -race ./...
+	CGO_ENABLED=1 PATH="$(CURDIR)/bin:$$PATH" go test -race -p 1 -count=1 -timeout 20m $$(go list ./... | grep -v /e2e)
 	cd examples/books-ms && CGO_ENABLED=1 go test -race -count=1 -timeout 5m ./...
 
 e2e: build images $(CONSUL) ## scenarios on real Docker, Consul and nginx
