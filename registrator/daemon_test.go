@@ -175,7 +175,7 @@ func (w *daemon) end() {
 
 // daemonsCrowd is smaller than the others: a daemon that was killed ends the
 // containers that ran one by one before it answers again.
-const daemonsCrowd = 100
+const daemonsCrowd = 60
 
 // TestBurstWithDockerKilled kills dockerd in the middle of bursts. A daemon that
 // comes back ends the containers that ran, unless it is told to keep them.

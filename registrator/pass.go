@@ -33,7 +33,7 @@ func (r *Registrator) pass(ctx context.Context, from batch) error {
 		return err
 	}
 	want, lookErr := r.look(ctx, list, from, actual)
-	r.status.counted(len(list), len(want.services), want.complete)
+	r.status.counted(len(list), len(want.services))
 	if err := r.execute(ctx, plan(want, actual, r.host, r.cfg.Cleanup)); lookErr == nil || err != nil && !errors.Is(err, errRefused) {
 		return err
 	}

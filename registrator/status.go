@@ -22,9 +22,8 @@ const stopTimeout = 2 * time.Second
 
 // status is what /health and /metrics show.
 type status struct {
-	mu       sync.Mutex
-	state    Health
-	complete bool // the newest pass looked at every container
+	mu    sync.Mutex
+	state Health
 
 	registry      *prometheus.Registry
 	containers    prometheus.Gauge
@@ -81,13 +80,13 @@ func newStatus() *status {
 
 func (s *status) event() { s.events.Inc() }
 
-// counted notes the size of what a pass looked at, and whether that was all.
-func (s *status) counted(containers, services int, complete bool) {
+// counted notes the size of what a pass looked at.
+func (s *status) counted(containers, services int) {
 	s.containers.Set(float64(containers))
 	s.registered.Set(float64(services))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.state.Containers, s.state.Services, s.complete = containers, services, complete
+	s.state.Containers, s.state.Services = containers, services
 }
 
 // called notes a call to Consul.
@@ -120,9 +119,7 @@ func (s *status) passed(trigger string, from batch, took time.Duration, err erro
 	}
 	s.lastSync.Set(float64(now.Unix()))
 	s.state.LastSync = now.UTC()
-	// Docker always is busy with some container while many start and stop. Only the
-	// first time, everything has to have been looked at.
-	s.state.Synced = s.state.Docker && s.state.Consul && (s.state.Synced || s.complete)
+	s.state.Synced = s.state.Docker && s.state.Consul
 }
 
 // connected notes whether a daemon can be reached and reports whether that is new.
