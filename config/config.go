@@ -28,7 +28,11 @@ type Config struct {
 	Compose  Compose
 	Health   Health
 	Tests    Tests
+	Hooks    []Hook
+	Metrics  Metrics
+	Report   string // the HTML page to write, "" for none
 	Proxy    Proxy
+	Evidence Evidence
 	Timeouts Timeouts
 	Lock     Lock
 
@@ -96,6 +100,19 @@ type Probe struct {
 	Header string // of the response
 }
 
+// Evidence is what is asked through nginx all the while a deployment runs: the
+// keys below probe.
+type Evidence struct {
+	Rate int // requests a second; 0 sends none
+	Path string
+}
+
+// Metrics says where the numbers of a deployment go. Both are "" by default.
+type Metrics struct {
+	File string // for node_exporter's textfile collector
+	Push string // base URL of a Pushgateway
+}
+
 // Timeouts are the limits of single steps. Register's is Health.Timeout.
 type Timeouts struct {
 	Start  time.Duration
@@ -117,22 +134,10 @@ func (c *Config) Catalog(of color.Color) string { return colored(c.catalog, of) 
 // CatalogPattern returns the name in Consul's catalog with "{color}" in it.
 func (c *Config) CatalogPattern() string { return c.catalog }
 
-// UpstreamsTemplate returns the template of color c's upstream blocks.
-func (c *Config) UpstreamsTemplate(of color.Color) string {
-	return colored(c.Proxy.Upstreams.Template, of)
-}
-
-// IncludesFile returns the file with the locations for color c, "" without one.
-func (c *Config) IncludesFile(of color.Color) string { return colored(c.Proxy.Includes.File, of) }
-
 // KVKey returns the KV key below the service's own, such as books-ms/color.
 func (c *Config) KVKey(parts ...string) string {
 	return c.Consul.Prefix + strings.Join(append([]string{c.Service}, parts...), "/")
 }
-
-// KeepStopped reports whether the old color is stopped after a deployment; else
-// it stays warm for the time Keep.
-func (c *Config) KeepStopped() bool { return c.Keep == 0 }
 
 func colored(pattern string, c color.Color) string {
 	return strings.ReplaceAll(pattern, "{color}", string(c))
@@ -153,6 +158,7 @@ func defaults() *Config {
 			URL:       "http://localhost:8000",
 			Probe:     Probe{Header: "X-BG-Color"},
 		},
+		Evidence: Evidence{Rate: 20},
 		Timeouts: Timeouts{Start: 2 * time.Minute, Switch: 15 * time.Second, Drain: time.Minute, Undo: time.Minute},
 		Lock:     Lock{TTL: 15 * time.Second},
 		catalog:  "{service}-{color}",

@@ -94,19 +94,20 @@ func TestAFolderWithoutAFileHasDefaults(t *testing.T) {
 			Includes:  Includes{File: filepath.Join(dir, "nginx-includes.conf"), Path: "/etc/nginx/includes/books-ms.conf"},
 			Probe:     Probe{Path: "/ping", Header: "X-BG-Color"},
 		},
+		Evidence: Evidence{Rate: 20, Path: "/ping"},
 		Timeouts: Timeouts{Start: 2 * time.Minute, Switch: 15 * time.Second, Drain: time.Minute, Undo: time.Minute},
 		Lock:     Lock{TTL: 15 * time.Second},
 	}
-	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Config{})); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Config{}, Hook{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	if got.Catalog(color.Blue) != "books-ms-blue" || got.CatalogPattern() != "books-ms-{color}" || got.KVKey("deploys", "x") != "books-ms/deploys/x" {
 		t.Errorf("names are %s, %s, %s", got.Catalog(color.Blue), got.CatalogPattern(), got.KVKey("deploys", "x"))
 	}
-	if want := filepath.Join(dir, "nginx-upstreams-green.ctmpl"); got.UpstreamsTemplate(color.Green) != want {
-		t.Errorf("template is %s, want %s", got.UpstreamsTemplate(color.Green), want)
+	if want := filepath.Join(dir, "nginx-upstreams-green.ctmpl"); colored(got.Proxy.Upstreams.Template, color.Green) != want {
+		t.Errorf("template is %s, want %s", colored(got.Proxy.Upstreams.Template, color.Green), want)
 	}
-	if !got.KeepStopped() || got.CheckFiles() != nil {
+	if got.Keep != 0 || got.CheckFiles() != nil {
 		t.Errorf("keep is %s, files: %v", got.Keep, got.CheckFiles())
 	}
 }
@@ -148,6 +149,15 @@ tests:
     - http: *books
     - run: ./smoke.sh
     - run: [./smoke.sh, "a b", 3]
+hooks:
+  - on: [before switch, undo failed]
+    run: ./notify.sh
+    timeout: 5s
+    required: true
+  - on: end
+    webhook: { url: "${SLACK_URL}", format: json, header: { Authorization: "Bearer ${TOKEN}" } }
+report: out.html
+metrics: { file: "metrics/{service}.prom", push: "http://push:9091/" }
 proxy:
   host:
     check: [sudo, nginx, -t]
@@ -158,6 +168,7 @@ proxy:
   includes: { file: /srv/inc.conf, path: /etc/nginx/conf.d/inc.conf }
   url: https://proxy.example/base/
   probe: { path: /color, header: X-Color }
+probe: { rate: 50, path: /ping }
 start: { timeout: 3m }
 switch: { timeout: 5s }
 drain: { timeout: 2m }
@@ -195,6 +206,12 @@ func TestAFileSetsEverything(t *testing.T) {
 				{Timeout: time.Minute, Run: []string{"./smoke.sh", "a b", "3"}},
 			},
 		},
+		Hooks: []Hook{
+			{On: []string{"before switch", "undo failed"}, Run: []string{"sh", "-c", "./notify.sh"}, Timeout: 5 * time.Second, Required: true},
+			{On: []string{"end"}, Timeout: 30 * time.Second, Webhook: &Webhook{URL: "${SLACK_URL}", Format: "json", Header: http.Header{"Authorization": {"Bearer ${TOKEN}"}}}},
+		},
+		Report:  filepath.Join(dir, "out.html"),
+		Metrics: Metrics{File: filepath.Join(dir, "metrics/books-ms.prom"), Push: "http://push:9091/"},
 		Proxy: Proxy{
 			Host:      &Host{Check: []string{"sudo", "nginx", "-t"}, Reload: []string{"sudo", "nginx", "-s", "reload"}, PIDFile: "/run/nginx.pid", ErrorLog: "/var/log/nginx/error.log"},
 			Upstreams: Upstreams{Template: filepath.Join(dir, "up-{color}.ctmpl"), Path: "/etc/nginx/conf.d/books-ms-up.conf"},
@@ -202,10 +219,11 @@ func TestAFileSetsEverything(t *testing.T) {
 			URL:       "https://proxy.example/base",
 			Probe:     Probe{Path: "/color", Header: "X-Color"},
 		},
+		Evidence: Evidence{Rate: 50, Path: "/ping"},
 		Timeouts: Timeouts{Start: 3 * time.Minute, Switch: 5 * time.Second, Drain: 2 * time.Minute, Undo: 40 * time.Second},
 		Lock:     Lock{TTL: 20 * time.Second, Wait: time.Minute},
 	}
-	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Config{})); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Config{}, Hook{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	if got.Catalog(color.Green) != "books-ms.green" || got.KVKey("color") != "team/a/books-ms/color" {
@@ -227,8 +245,8 @@ func TestFlagBeatsVariableBeatsFileBeatsDefault(t *testing.T) {
 		t.Errorf("drain %s, history %d, replicas %d, passes %d, service %s",
 			got.Timeouts.Drain, got.History, got.Replicas, got.Health.Passes, got.Service)
 	}
-	if got.Health.Path != "" || got.Proxy.Probe.Path != "/" {
-		t.Errorf("health path %q, probe path %q", got.Health.Path, got.Proxy.Probe.Path)
+	if got.Health.Path != "" || got.Proxy.Probe.Path != "/" || got.Evidence.Path != "/" || got.Evidence.Rate != 20 {
+		t.Errorf("health path %q, probe path %q, evidence of %q at %d/s", got.Health.Path, got.Proxy.Probe.Path, got.Evidence.Path, got.Evidence.Rate)
 	}
 }
 
@@ -244,7 +262,7 @@ func TestEverySettingComesFromItsVariableAndFlag(t *testing.T) {
 			if err == nil || !strings.HasPrefix(err.Error(), "--"+s.Flag+": ") {
 				t.Errorf("flag: %v", err)
 			}
-			if s.Usage == "" || s.Placeholder() == "" || s.Flag == "" && s.Key != "service" {
+			if s.Usage == "" || s.Flag == "" && s.Key != "service" {
 				t.Errorf("incomplete: %+v", s)
 			}
 		})
@@ -293,8 +311,13 @@ func TestUnsafeValuesAreRefused(t *testing.T) {
 		"proxy.upstreams.path":     {"", "a", "/", "/a/../b", "/a/", "//a", "/a b", "/a;b", "/a{b", "/a}b", `/a"b`, "/a'b", "/a$b", `/a\b`, "/a\nb", "/a*", "/{color}", "/a#b", "/é"},
 		"proxy.upstreams.template": {"", "a\x1b[2J", "{env}"},
 		"proxy.probe.header":       {"", "a b", "a:b", "a\r\nb"},
+		"probe.rate":               {"-1", "1001", "1.5", ""},
+		"probe.path":               {"", "ping", "//x", "/a b"},
 		"replicas":                 {"0", "1001", "-1", "1.5", "", "99999999999999999999"},
 		"keep":                     {"", "no", "0s", "-1s", "900h"},
+		"report":                   {"a\n.html", "{color}.html"},
+		"metrics.file":             {"a.txt", "a\n.prom", "{color}.prom"},
+		"metrics.push":             {"push:9091", "http://u:p@x"},
 		"lock.ttl":                 {"9s", "25h"},
 		"drain.timeout":            {"0", "-1s", "25h", "1 m"},
 	}

@@ -65,6 +65,9 @@ func (l *loader) folder() {
 	if _, set := c.origins["proxy.probe.path"]; !set {
 		c.Proxy.Probe.Path = cmp.Or(c.Health.Path, "/")
 	}
+	if _, set := c.origins["probe.path"]; !set {
+		c.Evidence.Path = c.Proxy.Probe.Path
+	}
 	if c.Compose.File == "" {
 		c.Compose.File = present(c.Dir, composeNames(), "docker-compose.yml")
 	}
@@ -76,6 +79,11 @@ func (l *loader) folder() {
 	}
 	if c.Proxy.Includes.File == "" {
 		c.Proxy.Includes.Path = ""
+	}
+	for _, written := range []*string{&c.Metrics.File, &c.Report} {
+		if *written != "" {
+			*written = c.resolve(*written)
+		}
 	}
 	l.tests()
 	l.local(&c.Compose.File, c.origins["compose.file"])

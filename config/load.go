@@ -82,6 +82,7 @@ func (l *loader) leaves() map[string]leaf {
 	leaves := map[string]leaf{
 		"tests.pre":  l.testList(&l.cfg.Tests.Pre),
 		"tests.post": l.testList(&l.cfg.Tests.Post),
+		"hooks":      l.hookList,
 	}
 	for _, s := range l.settings {
 		leaves[s.Key] = func(key string, node ast.Node) error {

@@ -31,11 +31,6 @@ func (k kind) String() string {
 	return [...]string{text: "a text", number: "a number", duration: "a duration such as 30s"}[k]
 }
 
-// Placeholder returns the word for the value in a help text.
-func (s Setting) Placeholder() string {
-	return [...]string{text: "TEXT", number: "N", duration: "DURATION"}[s.kind]
-}
-
 // Settings returns all settings in the order of the help text.
 func Settings() []Setting {
 	everywhere := []string{"service", "catalog", "consul.prefix"} // not only in deployments
@@ -87,6 +82,8 @@ func proxySettings() []Setting {
 		textOf("proxy.includes.path", "where nginx reads the locations", func(c *Config) *string { return &c.Proxy.Includes.Path }, checkNginxPath),
 		textOf("proxy.probe.path", "path of the request that tells the color (default the readiness path)", func(c *Config) *string { return &c.Proxy.Probe.Path }, checkURLPath),
 		textOf("proxy.probe.header", "response header that names the color", func(c *Config) *string { return &c.Proxy.Probe.Header }, checkHeader),
+		numberOf("probe.rate", "requests a second through nginx while a deployment runs, as evidence; 0 sends none", 0, 1000, func(c *Config) *int { return &c.Evidence.Rate }),
+		textOf("probe.path", "path of these requests (default that of proxy.probe)", func(c *Config) *string { return &c.Evidence.Path }, checkURLPath),
 	}
 }
 
@@ -99,6 +96,9 @@ func flowSettings() []Setting {
 		durationOf("stop.timeout", "time for a container to stop; 0 as the Compose file says", 0, day, func(c *Config) *time.Duration { return &c.Timeouts.Stop }),
 		{Key: "keep", Usage: "the old color: stopped, or how long it stays warm", kind: text, set: setKeep},
 		numberOf("history", "deployments that are remembered", 2, 10000, func(c *Config) *int { return &c.History }),
+		textOf("report", "HTML page of the deployment to write", func(c *Config) *string { return &c.Report }, optional(checkFile("{service}"))),
+		textOf("metrics.file", "Prometheus text file to write, NAME.prom", func(c *Config) *string { return &c.Metrics.File }, optional(checkMetricsFile)),
+		textOf("metrics.push", "base URL of a Pushgateway", func(c *Config) *string { return &c.Metrics.Push }, optional(checkURL)),
 		// Consul takes session TTLs of 10 s to 24 h.
 		durationOf("lock.ttl", "time that the lock outlives a killed bg", 10*time.Second, day, func(c *Config) *time.Duration { return &c.Lock.TTL }),
 		durationOf("lock.wait", "time to wait for another deployment", 0, day, func(c *Config) *time.Duration { return &c.Lock.Wait }),

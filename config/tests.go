@@ -97,15 +97,8 @@ func (l *loader) requestLeaves(t *HTTPTest) map[string]leaf {
 		"body":     l.into(text, checked(&t.Body, nil)),
 		"contains": l.into(text, checked(&t.Contains, nil)),
 		"status":   l.into(number, func(v string) (err error) { t.Status, err = parseNumber(v, 100, 599); return err }),
-		"follow": func(key string, node ast.Node) error {
-			yes, ok := node.(*ast.BoolNode)
-			if !ok {
-				return l.fail(node, key, "is %s; it takes true or false", describe(node))
-			}
-			t.Follow = yes.Value
-			return nil
-		},
-		"header": func(key string, node ast.Node) (err error) { t.Header, err = l.header(key, node); return err },
+		"follow":   func(key string, node ast.Node) (err error) { t.Follow, err = l.yes(key, node); return err },
+		"header":   func(key string, node ast.Node) (err error) { t.Header, err = l.header(key, node); return err },
 	}
 }
 

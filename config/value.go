@@ -200,6 +200,14 @@ func checkFile(placeholders ...string) func(string) error {
 	}
 }
 
+// checkMetricsFile accepts a name that node_exporter reads.
+func checkMetricsFile(value string) error {
+	if !strings.HasSuffix(value, ".prom") {
+		return fmt.Errorf("%q does not end with .prom", value)
+	}
+	return checkFile("{service}")(value)
+}
+
 // checkLine accepts a text that fits on one line.
 func checkLine(value string) error {
 	if strings.ContainsFunc(value, unicode.IsControl) {

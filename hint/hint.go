@@ -22,6 +22,15 @@ func Wrap(err error, hint string) error {
 	return &Error{Err: err, Hint: hint}
 }
 
+// Default returns err with a hint unless it has one already: who knows why a
+// wait ended knows better what to do than who waited.
+func Default(err error, hint string) error {
+	if Of(err) != "" {
+		return err
+	}
+	return Wrap(err, hint)
+}
+
 // Of returns the outermost hint in err's chain, or "".
 func Of(err error) string {
 	if e, ok := errors.AsType[*Error](err); ok {

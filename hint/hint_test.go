@@ -22,6 +22,8 @@ func TestAHintTravelsBesideItsError(t *testing.T) {
 		{"wrapped", fmt.Errorf("read: %w", inner), "inner"},
 		{"joined", errors.Join(io.ErrUnexpectedEOF, inner), "inner"},
 		{"the outermost of two", hint.Wrap(fmt.Errorf("read: %w", inner), "outer"), "outer"},
+		{"the default of one that has a hint", hint.Default(fmt.Errorf("wait: %w", inner), "default"), "inner"},
+		{"the default of one that has none", hint.Default(io.EOF, "default"), "default"},
 		{"no error with a hint", hint.Wrap(nil, "never"), ""},
 	}
 	for _, tt := range tests {
