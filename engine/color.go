@@ -10,11 +10,12 @@ import (
 	"time"
 
 	"github.com/compose-spec/compose-go/v2/types"
-	"github.com/docker/compose/v2/pkg/api"
+	"github.com/docker/compose/v5/pkg/api"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/pkg/stdcopy"
 
 	"bg/color"
+	"bg/internal/fault"
 )
 
 // colored loads the Compose file of src and colors it.
@@ -48,13 +49,19 @@ func (e *Engine) Start(ctx context.Context, src Source, c color.Color, id string
 	if err := e.Pull(ctx, s.Image, s.Platform, src.Pull); err != nil {
 		return nil, err
 	}
-	s.Environment[DeploymentVar] = &id
-	s.Labels = s.Labels.Add(LabelDeployment, id)
+	mark(&s, id)
 	project.Services[name] = s
 	if err := e.up(ctx, project, name); err != nil {
 		return nil, err
 	}
+	fault.Point("in", "start")
 	return e.list(ctx, project.Name, name)
+}
+
+// mark makes s tell which deployment its containers are of.
+func mark(s *types.ServiceConfig, id string) {
+	s.Environment[DeploymentVar] = &id
+	s.Labels = s.Labels.Add(LabelDeployment, id)
 }
 
 // up recreates and starts the one service name and starts what it depends on.
@@ -66,7 +73,7 @@ func (e *Engine) up(ctx context.Context, project *types.Project, name string) er
 	err = e.compose.Up(ctx, project, api.UpOptions{
 		Create: api.CreateOptions{
 			Services: []string{name}, Recreate: api.RecreateForce, RecreateDependencies: api.RecreateNever,
-			IgnoreOrphans: true, Inherit: false, QuietPull: true, AssumeYes: true,
+			IgnoreOrphans: true, Inherit: false, QuietPull: true,
 		},
 		Start: api.StartOptions{Project: project, Services: []string{name}},
 	})

@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/docker/compose/v2/pkg/api"
+	"github.com/docker/compose/v5/pkg/api"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/go-connections/nat"
@@ -24,12 +24,14 @@ type Container struct {
 	Deployment string // the deployment that created it, "" when bg did not
 	State      string // created, running, paused, restarting, exited, dead
 	Health     string // starting, healthy, unhealthy, or "" without a HEALTHCHECK
-	ExitCode   int
-	Restarts   int
-	Since      time.Time // when it was started last
-	Ports      []Port
-	Addresses  []string // its IP addresses on Docker's networks
-	HostMode   bool     // it has the host's network, so its ports are the host's
+	// HealthOutput is what its HEALTHCHECK wrote last.
+	HealthOutput string
+	ExitCode     int
+	Restarts     int
+	Since        time.Time // when it was started last
+	Ports        []Port
+	Addresses    []string // its IP addresses on Docker's networks
+	HostMode     bool     // it has the host's network, so its ports are the host's
 }
 
 // Port is a port of a container and a port of the host that it is published on,
@@ -108,6 +110,9 @@ func fromInspect(info container.InspectResponse) Container {
 	c.Since, _ = time.Parse(time.RFC3339Nano, info.State.StartedAt) // zero when it never started
 	if info.State.Health != nil && info.State.Health.Status != container.NoHealthcheck {
 		c.Health = info.State.Health.Status
+		if n := len(info.State.Health.Log); n > 0 {
+			c.HealthOutput = info.State.Health.Log[n-1].Output
+		}
 	}
 	for port, bindings := range info.NetworkSettings.Ports {
 		c.Ports = append(c.Ports, published(port, bindings)...)

@@ -12,9 +12,8 @@ import (
 
 	"github.com/docker/cli/cli/command"
 	"github.com/docker/cli/cli/flags"
-	"github.com/docker/compose/v2/pkg/api"
-	"github.com/docker/compose/v2/pkg/compose"
-	"github.com/docker/compose/v2/pkg/progress"
+	"github.com/docker/compose/v5/pkg/api"
+	"github.com/docker/compose/v5/pkg/compose"
 	"github.com/docker/docker/client"
 	"github.com/sirupsen/logrus"
 
@@ -42,9 +41,8 @@ type Engine struct {
 // Open returns the Engine that DOCKER_HOST, DOCKER_CONTEXT or Docker's current
 // context names. It fails with ErrUnreachable when that one does not answer.
 func Open(ctx context.Context, log *slog.Logger) (*Engine, error) {
-	// Both libraries report through globals; what matters comes back as errors.
+	// The libraries log through a global; what matters comes back as errors.
 	logrus.SetOutput(io.Discard)
-	progress.Mode = progress.ModeQuiet
 	cli, err := command.NewDockerCli(command.WithBaseContext(ctx), command.WithCombinedStreams(io.Discard))
 	if err != nil {
 		return nil, fmt.Errorf("open Docker's client: %w", err)
@@ -55,7 +53,12 @@ func Open(ctx context.Context, log *slog.Logger) (*Engine, error) {
 	if _, err := cli.Client().Ping(ctx); err != nil {
 		return nil, reach(err)
 	}
-	return &Engine{cli: cli, docker: cli.Client(), compose: compose.NewComposeService(cli), log: log}, nil
+	// Without an event processor it is quiet.
+	service, err := compose.NewComposeService(cli, compose.WithPrompt(compose.AlwaysOkPrompt()))
+	if err != nil {
+		return nil, fmt.Errorf("open the Compose library: %w", err)
+	}
+	return &Engine{cli: cli, docker: cli.Client(), compose: service, log: log}, nil
 }
 
 // Close ends the connections to the Engine.

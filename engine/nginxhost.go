@@ -4,11 +4,12 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -27,12 +28,20 @@ import (
 type ContainerHost struct {
 	docker client.APIClient
 	name   string
+	root   *shell // may write where nginx reads
+	own    *shell // is the user that nginx's container runs as
+
+	mu    sync.Mutex
+	users map[string]*shell // of others
 }
 
 // NewContainerHost returns the host for the container that is called name. It
 // contacts nothing.
 func NewContainerHost(docker client.APIClient, name string) *ContainerHost {
-	return &ContainerHost{docker: docker, name: name}
+	h := &ContainerHost{docker: docker, name: name, users: map[string]*shell{}}
+	h.root = newShell(func(ctx context.Context) (types.HijackedResponse, error) { return h.openShell(ctx, "0") })
+	h.own = newShell(func(ctx context.Context) (types.HijackedResponse, error) { return h.openShell(ctx, "") })
+	return h
 }
 
 // goneError is the error of a container, or an Engine, that is not there.
@@ -120,7 +129,7 @@ func (h *ContainerHost) whole(ctx context.Context, script string, stdin []byte, 
 // script runs a shell script as root, who may write where nginx reads, and
 // turns the complaints of its tools into the errors of the system calls.
 func (h *ContainerHost) script(ctx context.Context, script string, stdin []byte, args ...string) (output, error) {
-	out, err := h.exec(ctx, "0", append([]string{"sh", "-c", script, "sh"}, args...), stdin)
+	out, err := h.exec(ctx, h.root, append([]string{"sh", "-c", script, "sh"}, args...), stdin)
 	switch {
 	case err != nil || out.code == 0:
 		return out, err
@@ -147,7 +156,7 @@ var complaints = map[string]syscall.Errno{
 // Run runs cmd in the container as the container's own user, so that what an
 // `nginx -t` creates belongs to the user that nginx runs as.
 func (h *ContainerHost) Run(ctx context.Context, cmd []string, stdin []byte) (stdout, stderr []byte, err error) {
-	out, err := h.exec(ctx, "", cmd, stdin)
+	out, err := h.exec(ctx, h.own, cmd, stdin)
 	if err == nil && out.code != 0 {
 		err = fmt.Errorf("run %s in container %s: exit code %d: %s", cmd[0], h.name, out.code, bytes.TrimSpace(out.stderr))
 	}
@@ -161,69 +170,12 @@ type output struct {
 }
 
 // exec runs a command in the container and waits for its end.
-func (h *ContainerHost) exec(ctx context.Context, user string, cmd []string, stdin []byte) (output, error) {
-	created, err := h.docker.ContainerExecCreate(ctx, h.name, container.ExecOptions{
-		User: user, Cmd: cmd, Env: []string{"LC_ALL=C"},
-		AttachStdin: stdin != nil, AttachStdout: true, AttachStderr: true,
-	})
-	if err != nil {
-		return output{}, h.reached(err)
+func (h *ContainerHost) exec(ctx context.Context, in *shell, cmd []string, stdin []byte) (output, error) {
+	out, err := in.run(ctx, cmd, stdin)
+	if err != nil && ctx.Err() == nil {
+		err = fmt.Errorf("talk to container %s: %w", h.name, err)
 	}
-	conn, err := h.docker.ContainerExecAttach(ctx, created.ID, container.ExecAttachOptions{})
-	if err != nil {
-		return output{}, h.reached(err)
-	}
-	defer conn.Close()
-	defer context.AfterFunc(ctx, conn.Close)()
-	out, err := converse(conn, stdin)
-	if ctx.Err() != nil {
-		return output{}, context.Cause(ctx)
-	}
-	if err != nil {
-		return output{}, fmt.Errorf("talk to container %s: %w", h.name, err)
-	}
-	out.code, err = h.exitCode(ctx, created.ID)
 	return out, err
-}
-
-// converse sends stdin and reads what the command writes, until it ends.
-func converse(conn types.HijackedResponse, stdin []byte) (output, error) {
-	sent := make(chan struct{})
-	go func() {
-		defer close(sent)
-		// A command may end without having read its input. Its exit code tells
-		// that, and not the broken pipe; and a script that needs all of it counts.
-		_, _ = io.Copy(conn.Conn, bytes.NewReader(stdin))
-		_ = conn.CloseWrite()
-	}()
-	var stdout, stderr bytes.Buffer
-	_, err := stdcopy.StdCopy(&stdout, &stderr, conn.Reader)
-	if err != nil {
-		return output{}, err
-	}
-	conn.Close()
-	<-sent
-	return output{stdout: stdout.Bytes(), stderr: stderr.Bytes()}, nil
-}
-
-// exitCode returns the exit code of a command whose output has ended. The Engine
-// learns of the exit a moment later, and sends no event that could be awaited
-// without missing it.
-func (h *ContainerHost) exitCode(ctx context.Context, id string) (int, error) {
-	for {
-		state, err := h.docker.ContainerExecInspect(ctx, id)
-		if err != nil {
-			return 0, h.reached(err)
-		}
-		if !state.Running {
-			return state.ExitCode, nil
-		}
-		select {
-		case <-ctx.Done():
-			return 0, context.Cause(ctx)
-		case <-time.After(2 * time.Millisecond):
-		}
-	}
 }
 
 // Processes returns a line "PID PARENT TITLE" for each process in the container,
@@ -240,50 +192,28 @@ func (h *ContainerHost) Processes(ctx context.Context) ([]string, error) {
 	return lines, nil
 }
 
-// hupScript signals nginx's master where it is not the container's first process.
+// hupScript signals nginx's master, which need not be the first process.
 const hupScript = `for p in /proc/[0-9]*; do
-	if tr '\0' ' ' <"$p/cmdline" 2>/dev/null | grep -q '^nginx: master process'; then
-		kill -HUP "${p#/proc/}"; exit
-	fi
+	case $(tr '\0' ' ' 2>/dev/null <"$p/cmdline") in
+	"nginx: master process"*) kill -HUP "${p#/proc/}"; exit ;;
+	esac
 done
 exit 44`
 
-// Reload makes nginx read its configuration again: by a signal to the container
-// when nginx is its first process, and to nginx itself when another one, which
-// may keep signals to itself, started it.
+// Reload makes nginx read its configuration again. The signal is sent from
+// inside: one that the Engine sends counts as somebody's wish to stop the
+// container, after which a restart policy does not hold any more
+// (killWithSignal in moby's daemon/kill.go).
 func (h *ContainerHost) Reload(ctx context.Context) error {
-	first, err := h.nginxIsFirst(ctx)
-	if err != nil {
-		return err
+	_, err := h.script(ctx, hupScript, nil)
+	if errors.Is(err, fs.ErrNotExist) {
+		return goneError{hint.Wrap(fmt.Errorf("no nginx runs in container %s", h.name), "docker logs "+h.name)}
 	}
-	if first {
-		return h.reached(h.docker.ContainerKill(ctx, h.name, "HUP"))
-	}
-	_, err = h.script(ctx, hupScript, nil)
 	return err
 }
 
-// nginxIsFirst reports whether the parent of nginx's master is outside of the
-// container.
-func (h *ContainerHost) nginxIsFirst(ctx context.Context) (bool, error) {
-	lines, err := h.Processes(ctx)
-	if err != nil {
-		return false, err
-	}
-	inside := map[string]bool{}
-	parent := ""
-	for _, line := range lines {
-		fields := strings.Fields(line)
-		inside[fields[0]] = true
-		if parent == "" && strings.Contains(line, "nginx: master process") {
-			parent = fields[1]
-		}
-	}
-	return parent != "" && !inside[parent], nil
-}
-
-// Log returns what the container wrote since then. Since is of this machine's
-// clock, and the Engine's may differ.
+// Log returns the error log that the container wrote since then, or its end.
+// Since is of this machine's clock, and the Engine's may differ.
 func (h *ContainerHost) Log(ctx context.Context, since time.Time) ([]byte, error) {
 	asked := time.Now()
 	info, err := h.docker.Info(ctx)
@@ -302,9 +232,10 @@ func (h *ContainerHost) Log(ctx context.Context, since time.Time) ([]byte, error
 		return nil, h.reached(err)
 	}
 	defer logs.Close()
-	var both bytes.Buffer
-	if _, err := stdcopy.StdCopy(&both, &both, logs); err != nil {
+	// Each stream has whole lines of its own.
+	var stdout, stderr errorLog
+	if _, err := stdcopy.StdCopy(&stdout, &stderr, logs); err != nil {
 		return nil, fmt.Errorf("read the log of container %s: %w", h.name, err)
 	}
-	return both.Bytes(), nil
+	return append(stdout.kept, stderr.kept...), nil
 }

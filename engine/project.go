@@ -15,7 +15,7 @@ import (
 	"github.com/compose-spec/compose-go/v2/loader"
 	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/distribution/reference"
-	"github.com/docker/compose/v2/pkg/api"
+	"github.com/docker/compose/v5/pkg/api"
 
 	"bg/color"
 	"bg/hint"
@@ -28,12 +28,14 @@ const (
 	LabelService    = "bg.service"
 	LabelColor      = "bg.color"
 	LabelDeployment = "bg.deployment"
+	LabelPrefix     = "bg.prefix" // of the service's keys in Consul, where they have one
 	DeploymentVar   = "SERVICE_BG_DEPLOY"
 )
 
 // Source says where the colors of a service are described.
 type Source struct {
 	Service string // the service, such as books-ms
+	Prefix  string // before its keys in Consul KV; "" or ends with a slash
 	File    string // the Compose file
 	Project string // the Compose project's name
 	Pattern string // the Compose service of a color, such as app-{color}; "" detects it
@@ -44,6 +46,7 @@ type Source struct {
 	// Replicas is the number of containers of a color, 0 as the file says.
 	Replicas int
 	Pull     Pull
+	Pulling  func(Pulling) // told how far a pull is; nil tells nobody
 }
 
 // Pull says when an image is pulled before it is started.
@@ -184,6 +187,9 @@ func adapt(s *types.ServiceConfig, src Source, c color.Color) error {
 	}
 	s.Environment[variable] = &want
 	s.Labels = s.Labels.Add(LabelService, src.Service).Add(LabelColor, string(c))
+	if src.Prefix != "" {
+		s.Labels = s.Labels.Add(LabelPrefix, src.Prefix)
+	}
 	if src.Replicas > 0 {
 		s.Scale = &src.Replicas
 	}

@@ -70,6 +70,7 @@ services:
 services:
   app: { build: ".", image: "books-ms:1.0", pull_policy: build }
 `, change: func(s *Source) { s.Image, s.Tag = "registry.example:5000/team/books-ms:1.0", "2.0" }},
+	{name: "keys-with-a-prefix", content: "services: { app: { image: 'books-ms:1.0' } }\n", change: func(s *Source) { s.Prefix = "team/" }},
 }
 
 func TestAComposeServiceIsColored(t *testing.T) {

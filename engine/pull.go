@@ -3,12 +3,11 @@ package engine
 import (
 	"context"
 	"fmt"
-	"io"
+	"strings"
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/cli/cli/command"
 	"github.com/docker/docker/api/types/image"
-	"github.com/docker/docker/pkg/jsonmessage"
 
 	"bg/hint"
 )
@@ -18,7 +17,15 @@ import (
 // a registry is not asked for. When a registry does not answer, a local image
 // is used with a warning.
 func (e *Engine) Pull(ctx context.Context, ref, platform string, policy Pull) error {
+	return e.pullWatched(ctx, ref, platform, policy, func(Pulling) {})
+}
+
+// pullWatched is Pull, and tells watch how far it is.
+func (e *Engine) pullWatched(ctx context.Context, ref, platform string, policy Pull, watch func(Pulling)) error {
 	local, err := e.docker.ImageInspect(ctx, ref)
+	if exact(ref) && policy == PullAlways {
+		policy = PullMissing // no registry has anything newer under that name
+	}
 	switch {
 	case err != nil && !gone(err):
 		return fmt.Errorf("inspect image %s: %w", ref, reach(err))
@@ -27,7 +34,7 @@ func (e *Engine) Pull(ctx context.Context, ref, platform string, policy Pull) er
 	case err != nil && policy == PullNever:
 		return hint.Wrap(fmt.Errorf("image %s: not on this Engine", ref), "pull it, build it, or set compose.pull in bg.yml")
 	}
-	pullErr := e.pull(ctx, ref, platform)
+	pullErr := e.pull(ctx, ref, platform, watch)
 	if pullErr != nil && err == nil && ctx.Err() == nil {
 		e.log.Warn("image cannot be pulled: the local one is used", "image", ref, "error", pullErr)
 		return nil
@@ -35,8 +42,26 @@ func (e *Engine) Pull(ctx context.Context, ref, platform string, policy Pull) er
 	return hint.Wrap(pullErr, "check the image's name and tag, `docker login`, and that the registry answers")
 }
 
+// exact reports whether ref means one image for ever: by its id or its digest.
+func exact(ref string) bool {
+	return strings.HasPrefix(ref, "sha256:") || strings.Contains(ref, "@sha256:")
+}
+
+// Digest returns the reference with a digest, such as books-ms@sha256:…, by
+// which a registry has image, "" when no registry is known to have it.
+func (e *Engine) Digest(ctx context.Context, image string) (string, error) {
+	info, err := e.docker.ImageInspect(ctx, image)
+	if err != nil && !gone(err) {
+		return "", fmt.Errorf("inspect image %s: %w", image, reach(err))
+	}
+	if len(info.RepoDigests) == 0 {
+		return "", nil
+	}
+	return info.RepoDigests[0], nil
+}
+
 // pull pulls ref and waits until it is there.
-func (e *Engine) pull(ctx context.Context, ref, platform string) error {
+func (e *Engine) pull(ctx context.Context, ref, platform string, watch func(Pulling)) error {
 	auth, err := command.RetrieveAuthTokenFromImage(e.cli.ConfigFile(), ref)
 	if err != nil {
 		return fmt.Errorf("pull %s: %w", ref, err)
@@ -46,7 +71,7 @@ func (e *Engine) pull(ctx context.Context, ref, platform string) error {
 		return fmt.Errorf("pull %s: %w", ref, reach(err))
 	}
 	defer stream.Close()
-	if err := jsonmessage.DisplayJSONMessagesStream(stream, io.Discard, 0, false, nil); err != nil {
+	if err := follow(stream, ref, watch); err != nil {
 		return fmt.Errorf("pull %s: %w", ref, err)
 	}
 	return nil

@@ -74,11 +74,22 @@ func newImages(t *testing.T) *images {
 	t.Helper()
 	r := &images{blobs: map[string][]byte{}}
 	// One that no other run has, so that the Engine does not know its layer.
+	r.layer(t, strings.NewReader(strconv.FormatInt(time.Now().UnixNano(), 10)))
+	r.Server = httptest.NewServer(r)
+	t.Cleanup(r.Close)
+	return r
+}
+
+// layer makes content the one file of the image.
+func (r *images) layer(t *testing.T, content interface {
+	io.Reader
+	Len() int
+}) {
+	t.Helper()
 	var plain, zipped bytes.Buffer
 	archive := tar.NewWriter(&plain)
-	content := strconv.FormatInt(time.Now().UnixNano(), 10)
-	check(t, archive.WriteHeader(&tar.Header{Name: "made", Mode: 0o644, Size: int64(len(content))}))
-	_, err := archive.Write([]byte(content))
+	check(t, archive.WriteHeader(&tar.Header{Name: "made", Mode: 0o644, Size: int64(content.Len())}))
+	_, err := io.Copy(archive, content)
 	check(t, err)
 	check(t, archive.Close())
 	writer := gzip.NewWriter(&zipped)
@@ -95,9 +106,6 @@ func newImages(t *testing.T) *images {
 		"config": r.blob("application/vnd.docker.container.image.v1+json", config),
 		"layers": []any{r.blob("application/vnd.docker.image.rootfs.diff.tar.gzip", zipped.Bytes())},
 	})
-	r.Server = httptest.NewServer(r)
-	t.Cleanup(r.Close)
-	return r
 }
 
 const manifestType = "application/vnd.docker.distribution.manifest.v2+json"

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/compose-spec/compose-go/v2/types"
-	"github.com/docker/compose/v2/pkg/api"
+	"github.com/docker/compose/v5/pkg/api"
 	"github.com/docker/docker/api/types/build"
 	"github.com/docker/docker/pkg/jsonmessage"
 )
@@ -69,7 +69,7 @@ func (s *Stack) Up(ctx context.Context) error {
 		s.project.Services[name] = service
 	}
 	err := s.engine.compose.Up(ctx, s.project, api.UpOptions{
-		Create: api.CreateOptions{Recreate: api.RecreateDiverged, RecreateDependencies: api.RecreateDiverged, IgnoreOrphans: true, Inherit: true, QuietPull: true, AssumeYes: true},
+		Create: api.CreateOptions{Recreate: api.RecreateDiverged, RecreateDependencies: api.RecreateDiverged, IgnoreOrphans: true, Inherit: true, QuietPull: true},
 		Start:  api.StartOptions{Project: s.project},
 	})
 	if err != nil {
