@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -35,15 +36,24 @@ func (j *Journal) folder(service string) string { return j.prefix + service + "/
 // LockKey returns the key of service's lock.
 func (j *Journal) LockKey(service string) string { return j.prefix + service + "/lock" }
 
-// Save writes a deployment's document, and does what more says, in one
-// transaction that Consul only accepts while lock is held. It fails with
-// ErrConflict when it is not, or when a condition of more does not hold.
+// Save writes a deployment's document and into the lock how far its holder is,
+// and does what more says, in one transaction that Consul only accepts while lock
+// is held. It fails with ErrConflict when it is not, which is ErrLost too, or when
+// a condition of more does not hold.
 func (j *Journal) Save(ctx context.Context, lock *Lock, service, id string, document []byte, more ...*api.TxnOp) error {
 	ops := append(api.TxnOps{
 		{KV: &api.KVTxnOp{Verb: api.KVCheckSession, Key: lock.Key, Session: lock.Session}},
 		{KV: &api.KVTxnOp{Verb: api.KVSet, Key: j.newest(service), Value: document}},
 		{KV: &api.KVTxnOp{Verb: api.KVSet, Key: j.folder(service) + id, Value: document}},
 	}, more...)
+	if lock.holder != (Holder{}) {
+		value, err := json.MarshalIndent(lock.holder, "", "  ")
+		if err != nil {
+			return err
+		}
+		// Setting a key that is locked leaves the lock as it is.
+		ops = append(ops, &api.TxnOp{KV: &api.KVTxnOp{Verb: api.KVSet, Key: lock.Key, Value: value}})
+	}
 	ok, answer, _, err := j.client.Txn().Txn(ops, (&api.QueryOptions{}).WithContext(ctx))
 	if err != nil {
 		return fmt.Errorf("write %s: %w", j.newest(service), classifyTxn(err))
@@ -51,11 +61,15 @@ func (j *Journal) Save(ctx context.Context, lock *Lock, service, id string, docu
 	if ok {
 		return nil
 	}
+	refused := ErrConflict
 	var reasons []string
 	for _, e := range answer.Errors {
 		reasons = append(reasons, e.What)
+		if e.OpIndex == 0 { // the check of the session
+			refused = fmt.Errorf("%w: %w", ErrLost, ErrConflict)
+		}
 	}
-	return hint.Wrap(fmt.Errorf("write %s: %w: %s", j.newest(service), ErrConflict, strings.Join(reasons, "; ")),
+	return hint.Wrap(fmt.Errorf("write %s: %w: %s", j.newest(service), refused, strings.Join(reasons, "; ")),
 		"somebody else changed this service: see bg current-color "+service)
 }
 
@@ -68,6 +82,8 @@ func classifyTxn(err error) error {
 		return Classify(err)
 	case strings.Contains(text, "Permission denied") || strings.Contains(text, "ACL not found"):
 		return fmt.Errorf("%w: %w", ErrForbidden, err)
+	case strings.Contains(text, "too large"): // of a value, and of all of the transaction
+		return hint.Wrap(err, "Consul's limits.txn_max_req_len and limits.kv_max_value_size are 512 KiB each, unless they are set otherwise")
 	default:
 		return fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
@@ -111,13 +127,32 @@ func (j *Journal) List(ctx context.Context, service string) ([]string, error) {
 	return ids, nil
 }
 
-// Prune deletes all but the newest keep documents of service.
-func (j *Journal) Prune(ctx context.Context, service string, keep int) error {
+// Owner returns the service that has the document id, "" when none has. It reads
+// the names of all keys below the prefix.
+func (j *Journal) Owner(ctx context.Context, id string) (string, error) {
+	keys, _, err := j.client.KV().Keys(j.prefix, "", (&api.QueryOptions{RequireConsistent: true}).WithContext(ctx))
+	if err != nil {
+		return "", fmt.Errorf("list keys below %q: %w", j.prefix, Classify(err))
+	}
+	for _, key := range keys {
+		if service, found := strings.CutSuffix(strings.TrimPrefix(key, j.prefix), "/deploys/"+id); found {
+			return service, nil
+		}
+	}
+	return "", nil
+}
+
+// Prune deletes all but the newest keep documents of service and those that are
+// spared by their ids.
+func (j *Journal) Prune(ctx context.Context, service string, keep int, spare ...string) error {
 	ids, err := j.List(ctx, service)
 	if err != nil {
 		return err
 	}
 	for _, id := range ids[min(keep, len(ids)):] {
+		if slices.Contains(spare, id) {
+			continue
+		}
 		if _, err := j.client.KV().Delete(j.folder(service)+id, (&api.WriteOptions{}).WithContext(ctx)); err != nil {
 			return fmt.Errorf("delete %s: %w", j.folder(service)+id, Classify(err))
 		}

@@ -138,12 +138,14 @@ func TestOnlyTheNewestDocumentsAreKept(t *testing.T) {
 	tests := []struct {
 		name       string
 		have, keep int
+		spare      string
 		want       []string
 	}{
-		{"some too many", 5, 2, []string{"20260105", "20260104"}},
-		{"as many as are kept", 2, 2, []string{"20260102", "20260101"}},
-		{"fewer", 1, 2, []string{"20260101"}},
-		{"none", 0, 2, []string{}},
+		{"some too many", 5, 2, "", []string{"20260105", "20260104"}},
+		{"one of them spared", 5, 2, "20260102", []string{"20260105", "20260104", "20260102"}},
+		{"as many as are kept", 2, 2, "", []string{"20260102", "20260101"}},
+		{"fewer", 1, 2, "", []string{"20260101"}},
+		{"none", 0, 2, "", []string{}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -153,7 +155,7 @@ func TestOnlyTheNewestDocumentsAreKept(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if err := j.Prune(t.Context(), service, tt.keep); err != nil {
+			if err := j.Prune(t.Context(), service, tt.keep, tt.spare); err != nil {
 				t.Fatal(err)
 			}
 			got, err := j.List(t.Context(), service)
