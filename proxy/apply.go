@@ -8,7 +8,9 @@ import (
 	"strings"
 	"time"
 
+	"bg/color"
 	"bg/hint"
+	"bg/internal/fault"
 )
 
 // Change is what Apply or Restore did, and what undoing it needs.
@@ -25,9 +27,10 @@ type Change struct {
 	Written    []string      // paths, in the order of writing
 	Reload     time.Duration // from the signal until no old worker accepted
 	Confirmed  int           // answers of the new color in a row; 0 without a URL
+	Sent       time.Time     // when nginx was told to reload; zero when it was not
 
-	before workers   // when the reload was asked for
-	sent   time.Time // then
+	before  workers // when the reload was asked for
+	refused bool    // by nginx, as its log says
 }
 
 // String says what was observed, for a line of progress and for the record.
@@ -54,9 +57,13 @@ func (n *Nginx) Apply(ctx context.Context, files Files) (Change, error) {
 
 // Restore undoes change: it makes its previous files what nginx runs with, in
 // the same way. It asks for no answer of a color: the previous one may be the
-// reason to switch away.
+// reason to switch away. It always reloads, also when the files are on disk
+// already: whoever wrote them may have been killed before nginx read them, and the
+// workers that lived before a reload are all that may send elsewhere.
 func (n *Nginx) Restore(ctx context.Context, change Change) (Change, error) {
-	return n.put(ctx, change.Previous, func(context.Context, Files) (int, error) { return 0, nil })
+	previous := change.Previous
+	previous.Color = color.None // no answer of it is taken for the whole truth
+	return n.put(ctx, previous, func(context.Context, Files) (int, error) { return 0, nil })
 }
 
 // confirmer waits until nginx answers as files say, and returns the number of
@@ -71,8 +78,9 @@ func (n *Nginx) put(ctx context.Context, files Files, confirm confirmer) (Change
 	change := Change{Files: files, Previous: seen.files}
 	if files.same(seen.files) {
 		// The files may be there without nginx having read them, when an
-		// earlier attempt died before its reload. Only answers tell.
-		if change.Confirmed = n.serves(ctx, files); change.Confirmed > 0 {
+		// earlier attempt died before its reload. Only answers tell, and only
+		// those of workers that stay.
+		if change.Confirmed = n.serves(ctx, files); change.Confirmed > 0 && n.quiet(ctx, seen.workers) {
 			change.OldWorkers, change.NewWorkers = seen.workers.leaving, seen.workers.serving
 			return change, nil
 		}
@@ -93,6 +101,9 @@ func (n *Nginx) prove(ctx context.Context, seen look, files Files) ([]write, err
 	if seen.files.same(files) {
 		return nil, nil
 	}
+	if way := n.remembered(seen, files); way != nil {
+		return way, nil
+	}
 	ways := orders(seen.files, files)
 	if seen.config.main == "" {
 		return ways[0], nil // untold: the check after writing has to do
@@ -103,6 +114,7 @@ func (n *Nginx) prove(ctx context.Context, seen look, files Files) ([]write, err
 	var refused error
 	for _, way := range ways {
 		if refused = n.tryBetween(ctx, seen, way); refused == nil {
+			n.remember(seen, files, way)
 			return way, nil
 		}
 		if !errors.Is(refused, ErrRefused) {
@@ -139,13 +151,16 @@ func (n *Nginx) perform(ctx context.Context, change *Change, seen look, way []wr
 			return err
 		}
 		change.Written = append(change.Written, w.file.Path)
+		fault.Point("write", "switch")
 	}
 	if err := n.check(ctx, seen.workers.master); err != nil {
 		return err
 	}
-	if err := n.reload(ctx, change); err != nil {
+	fault.Point("in", "switch")
+	if err := n.reload(ctx, change, n.refusedSince); err != nil {
 		return err
 	}
+	fault.Point("reload", "switch")
 	var err error
 	change.Confirmed, err = confirm(ctx, change.Files)
 	return err
@@ -211,7 +226,9 @@ func (n *Nginx) undo(ctx context.Context, change Change, done []write) error {
 // that was not the last word. When that one is still under way, its new workers
 // could be taken for those of the second, so it is let finish. The workers that
 // had the new files may have requests at the new color, which is stopped next:
-// they are given the time there is.
+// they are given the time there is. When nginx refused the first one, and in all the
+// time of the second one has the workers that it had before, none of them ever had
+// the new files.
 func (n *Nginx) reloadBack(ctx context.Context, change Change) error {
 	if len(change.NewWorkers) == 0 {
 		if err := n.settle(ctx, change); err != nil {
@@ -219,7 +236,12 @@ func (n *Nginx) reloadBack(ctx context.Context, change Change) error {
 		}
 	}
 	var back Change
-	if err := n.reload(ctx, &back); err != nil {
+	err := n.reload(ctx, &back, unasked)
+	if err != nil && change.refused && n.untouched(ctx, change.before) {
+		n.log.Warn("nginx runs with what it had, and does not read it again", "service", n.cfg.Service, "error", err)
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	left := Change{OldWorkers: back.before.serving, NewWorkers: back.NewWorkers}
@@ -227,4 +249,27 @@ func (n *Nginx) reloadBack(ctx context.Context, change Change) error {
 		n.log.Warn("requests may be cut off", "service", n.cfg.Service, "workers", drained.Workers, "error", err)
 	}
 	return nil
+}
+
+// bothAccept is more than the 100 ms for which the old workers go on accepting
+// beside the new ones, see reload.
+const bothAccept = 250 * time.Millisecond
+
+// quiet reports whether no reload was under way when nginx had the workers before:
+// somebody else's, who is gone by now. In its midst new workers may have answered
+// while old ones, by no title to be told from them, took requests to elsewhere.
+// nginx tells nobody that it is through, so that time is waited out.
+func (n *Nginx) quiet(ctx context.Context, before workers) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(bothAccept):
+		return n.untouched(ctx, before)
+	}
+}
+
+// untouched reports whether nginx's workers are those that it had before.
+func (n *Nginx) untouched(ctx context.Context, before workers) bool {
+	now, err := n.workers(ctx)
+	return err == nil && slices.Equal(slices.Sorted(slices.Values(now.serving)), slices.Sorted(slices.Values(before.serving)))
 }

@@ -60,6 +60,9 @@ func (d *data) service(args ...string) (list []*dep.HealthService, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if name := q.parts["name"]; len(d.planned) > 0 && name == d.cfg.catalogName(d.color) {
+		return d.plannedService(name), nil
+	}
 	return once(d, fmt.Sprintf("service %q", text), func() ([]*dep.HealthService, error) {
 		return d.fetchService(q, states)
 	})

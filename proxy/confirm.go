@@ -58,32 +58,76 @@ func (n *Nginx) serves(ctx context.Context, files Files) int {
 	return answersInRow
 }
 
-// probe asks nginx once, on a new connection: an open one may belong to an old
-// worker. It returns whether the answer names a color, and an error when the
-// answer is 500 or above or names another one.
+// probe asks nginx once. It returns whether the answer names a color, and an
+// error when the answer is 500 or above or names another one.
 func (n *Nginx) probe(ctx context.Context, want color.Color) (named bool, err error) {
-	url := strings.TrimRight(n.cfg.URL, "/") + "/" + strings.TrimLeft(n.cfg.ProbePath, "/")
+	url, status, got, err := n.ask(ctx)
+	switch {
+	case err != nil:
+		return false, err
+	case status >= http.StatusInternalServerError:
+		return false, fmt.Errorf("%s answers %d", url, status)
+	case got != "" && want != color.None && got != string(want):
+		return true, fmt.Errorf("%s answers with %s, not %s", url, got, want)
+	}
+	return got != "", nil
+}
+
+// ask asks nginx once, on a new connection: an open one may belong to an old
+// worker. It returns the status and the color that the answer names.
+func (n *Nginx) ask(ctx context.Context) (url string, status int, named string, err error) {
+	url = strings.TrimRight(n.cfg.URL, "/") + "/" + strings.TrimLeft(n.cfg.ProbePath, "/")
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return false, fmt.Errorf("probe %s: %w", url, err)
+		return url, 0, "", fmt.Errorf("probe %s: %w", url, err)
 	}
 	req.Host = n.cfg.ProbeHost
 	req.Header.Set("User-Agent", "bg-probe")
 	transport := &http.Transport{DisableKeepAlives: true, Proxy: http.ProxyFromEnvironment}
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
-		return false, err
+		return url, 0, "", err
 	}
 	_, errBody := io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<20))
 	if err := errors.Join(errBody, resp.Body.Close()); err != nil {
-		return false, fmt.Errorf("read the answer of %s: %w", url, err)
+		return url, 0, "", fmt.Errorf("read the answer of %s: %w", url, err)
 	}
-	got := resp.Header.Get(n.cfg.ProbeHeader)
+	return url, resp.StatusCode, resp.Header.Get(n.cfg.ProbeHeader), nil
+}
+
+// answerTimeout is how long a look at nginx waits for an answer through it.
+const answerTimeout = 2 * time.Second
+
+// Answer is what nginx says to a client.
+type Answer struct {
+	URL    string // "" when there is none to ask
+	Status int    // 0 without an answer
+	Color  string // that the answer names, "" when it names none
+}
+
+// String says it for a person.
+func (a Answer) String() string {
 	switch {
-	case resp.StatusCode >= 500:
-		return false, fmt.Errorf("%s answers %s", url, resp.Status)
-	case got != "" && want != color.None && got != string(want):
-		return true, fmt.Errorf("%s answers with %s, not %s", url, got, want)
+	case a.URL == "":
+		return "it is not known where to ask it (proxy.url)"
+	case a.Status == 0:
+		return "no answer at " + a.URL
+	case a.Color == "":
+		return fmt.Sprintf("%s answers %d, without a color", a.URL, a.Status)
 	}
-	return got != "", nil
+	return fmt.Sprintf("%s answers %d, with %s", a.URL, a.Status, a.Color)
+}
+
+// Answer asks nginx once what a client gets.
+func (n *Nginx) Answer(ctx context.Context) Answer {
+	if n.cfg.URL == "" {
+		return Answer{}
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	url, status, named, err := n.ask(ctx)
+	if err != nil {
+		return Answer{URL: url}
+	}
+	return Answer{URL: url, Status: status, Color: named}
 }

@@ -51,6 +51,7 @@ type data struct {
 	clients *dep.ClientSet
 	cfg     Config
 	color   color.Color
+	planned []string       // see RenderInput
 	source  string         // the template that runs
 	failure error          // what a function of it met
 	answers map[string]any // so that one rendering sees one state of Consul

@@ -8,27 +8,47 @@ import (
 	"time"
 
 	"bg/hint"
+	"bg/internal/fault"
+)
+
+const (
+	// lookEvery is how often a drain looks at connections and tells of itself.
+	lookEvery = time.Second
+	// lastLook is how long the look at a drain's deadline may take.
+	lastLook = 5 * time.Second
 )
 
 // Draining is how far a drain is.
 type Draining struct {
 	OldWorkers int // that are still there
-	Waited     time.Duration
+	// Connections are those of these workers, nil where that cannot be told.
+	Connections *Connections
+	Waited      time.Duration
 }
 
 func (d Draining) String() string {
-	return fmt.Sprintf("%d old nginx workers have requests left (%s)", d.OldWorkers, d.Waited.Round(time.Second))
+	text := fmt.Sprintf("%d old nginx workers to end (%s)", d.OldWorkers, d.Waited.Round(time.Second))
+	if d.Connections != nil {
+		text += fmt.Sprintf(": connections: %s", d.Connections)
+	}
+	return text
 }
 
 // Drained is what a drain saw.
 type Drained struct {
 	Waited  time.Duration
 	Workers []int // PIDs of old workers that are still there; none after success
+	// Left are the connections of these, nil where that cannot be told.
+	Left *Connections
 }
 
 func (d Drained) String() string {
 	if len(d.Workers) > 0 {
-		return fmt.Sprintf("old nginx workers %v were still there after %s", d.Workers, d.Waited.Round(time.Millisecond))
+		text := fmt.Sprintf("old nginx workers %v were still there after %s", d.Workers, d.Waited.Round(time.Millisecond))
+		if d.Left != nil {
+			text += fmt.Sprintf(": connections: %s", d.Left)
+		}
+		return text
 	}
 	return fmt.Sprintf("every old nginx worker was gone after %s", d.Waited.Round(time.Millisecond))
 }
@@ -48,7 +68,8 @@ func (n *Nginx) Drain(ctx context.Context, change Change, progress func(Draining
 	if err != nil {
 		return Drained{}, err
 	}
-	told := start
+	fault.Point("in", "drain")
+	told, seen := start, (*Connections)(nil)
 	err = poll(ctx, 10*time.Millisecond, 200*time.Millisecond, func() (bool, error) {
 		now, err := n.workers(ctx)
 		if err != nil {
@@ -56,16 +77,24 @@ func (n *Nginx) Drain(ctx context.Context, change Change, progress func(Draining
 		}
 		// A worker that serves is a new one that got an old one's PID.
 		still := slices.DeleteFunc(slices.Clone(left), func(pid int) bool { return !slices.Contains(now.leaving, pid) })
-		if progress != nil && (len(still) < len(left) || time.Since(told) >= time.Second) {
+		if len(still) > 0 && time.Since(told) >= lookEvery || len(still) < len(left) {
 			told = time.Now()
-			progress(Draining{OldWorkers: len(still), Waited: time.Since(start)})
+			if len(still) > 0 {
+				seen = n.connections(ctx)
+			}
+			if progress != nil {
+				progress(Draining{OldWorkers: len(still), Connections: seen, Waited: time.Since(start)})
+			}
 		}
 		left = still
 		return len(left) == 0, nil
 	})
 	drained := Drained{Waited: time.Since(start), Workers: left}
 	if err != nil && ctx.Err() != nil {
-		return drained, hint.Wrap(undrained(left, err),
+		last, done := context.WithTimeout(context.WithoutCancel(ctx), lastLook)
+		defer done()
+		drained.Left = n.connections(last)
+		return drained, hint.Wrap(undrained(drained, err),
 			"a connection is still open: give the drain more time, or set worker_shutdown_timeout in nginx.conf below it")
 	}
 	return drained, err
@@ -81,9 +110,13 @@ func (n *Nginx) oldWorkers(ctx context.Context, change Change) ([]int, error) {
 }
 
 // undrained is the error of a drain that ended early.
-func undrained(left []int, cause error) error {
-	if errors.Is(cause, ErrDrain) {
-		return fmt.Errorf("%w: %v", cause, left)
+func undrained(d Drained, cause error) error {
+	left := fmt.Sprint(d.Workers)
+	if d.Left != nil {
+		left += fmt.Sprintf(", connections: %s", d.Left)
 	}
-	return fmt.Errorf("%w: %v: %w", ErrDrain, left, cause)
+	if errors.Is(cause, ErrDrain) {
+		return fmt.Errorf("%w: %s", cause, left)
+	}
+	return fmt.Errorf("%w: %s: %w", ErrDrain, left, cause)
 }

@@ -115,13 +115,12 @@ func (n *Nginx) testCommand(master process, option string) (command []string, ok
 }
 
 // refusal returns the reason in what `nginx -t` or nginx's log says, "" when
-// there is none.
+// there is none. A configuration is refused at the level emerg; alert and crit are
+// about workers that exited, handshakes, or a log that cannot be opened.
 func refusal(output []byte) string {
 	for line := range strings.Lines(string(output)) {
-		for _, level := range []string{"[emerg] ", "[alert] ", "[crit] "} {
-			if _, reason, found := strings.Cut(line, level); found {
-				return strings.TrimSpace(pidPrefix.ReplaceAllString(reason, ""))
-			}
+		if _, reason, found := strings.Cut(line, "[emerg] "); found {
+			return strings.TrimSpace(pidPrefix.ReplaceAllString(reason, ""))
 		}
 	}
 	return ""

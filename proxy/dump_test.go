@@ -110,6 +110,8 @@ func TestRefusalFindsTheReasonAndNothingElse(t *testing.T) {
 		"nginx: [emerg] unknown directive \"x\" in /etc/nginx/a.conf:3\nnginx: configuration file /etc/nginx/nginx.conf test failed\n": `unknown directive "x" in /etc/nginx/a.conf:3`,
 		"2026/11/21 02:00:00 [notice] 1#1: signal 1\n2026/11/21 02:00:00 [emerg] 7#7: bind() to 0.0.0.0:80 failed\n":                   "bind() to 0.0.0.0:80 failed",
 		"nginx: [warn] conflicting server name\n": "",
+		"2026/11/21 02:00:00 [crit] 7#7: *5 SSL_do_handshake() failed\n2026/11/21 02:00:00 [alert] 1#1: worker process 7 exited on signal 9\n": "",
+		"nginx: [alert] could not open error log file\nnginx: [emerg] open() failed\n":                                                         "open() failed",
 	} {
 		if got := refusal([]byte(text)); got != want {
 			t.Errorf("%q: got %q, want %q", text, got, want)

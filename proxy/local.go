@@ -116,6 +116,49 @@ func (l Local) Processes(context.Context) ([]string, error) {
 	return lines, nil
 }
 
+// LeavingSockets implements Sockets, from /proc. Only root and nginx's own user
+// may look.
+func (l Local) LeavingSockets(context.Context) ([]byte, error) {
+	all, err := procfs("/proc")
+	if err != nil {
+		return nil, err
+	}
+	master, err := l.master(all)
+	if err != nil {
+		return nil, err
+	}
+	var text, own []byte
+	for _, p := range all {
+		if p.parent != master || !p.leaving() {
+			continue
+		}
+		if text == nil {
+			text = sockets(p.pid)
+		}
+		links, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", p.pid))
+		if err != nil {
+			return nil, err
+		}
+		for _, link := range links {
+			if target, err := os.Readlink(link); err == nil { // else it was closed meanwhile
+				own = fmt.Appendln(own, target)
+			}
+		}
+	}
+	return append(text, own...), nil
+}
+
+// sockets returns the tables of a process's network. One that is not there has
+// no sockets.
+func sockets(pid int) []byte {
+	var all []byte
+	for _, table := range []string{"tcp", "tcp6"} {
+		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/net/%s", pid, table))
+		all = append(all, text...)
+	}
+	return all
+}
+
 // Reload implements Master.
 func (l Local) Reload(ctx context.Context) error {
 	if len(l.ReloadCommand) > 0 {

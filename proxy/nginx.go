@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"bg/color"
@@ -66,7 +67,8 @@ type Master interface {
 	// Reload makes the master read its configuration again. It returns at
 	// once: whether nginx took it must be observed.
 	Reload(ctx context.Context) error
-	// Log returns what nginx logged since then, by the caller's clock.
+	// Log returns what is in nginx's error log since then, by the caller's
+	// clock, or the end of it.
 	Log(ctx context.Context, since time.Time) ([]byte, error)
 }
 
@@ -158,6 +160,9 @@ type Nginx struct {
 	host    Host
 	catalog CatalogConfig
 	log     *slog.Logger
+
+	mu     sync.Mutex
+	proven proof // what was proven last
 }
 
 // New returns the Nginx on host that cfg describes. Templates read from the

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -17,8 +18,9 @@ import (
 // nginx reports nothing of this to whoever sent the signal. It starts the new
 // workers, waits 100 ms and tells the old ones to quit (ngx_master_process_cycle
 // in src/os/unix/ngx_process_cycle.c); an old worker changes its title as it
-// closes its listening sockets. So the titles are polled.
-func (n *Nginx) reload(ctx context.Context, change *Change) error {
+// closes its listening sockets. So the titles are polled. When none is new for a
+// while, refused is asked whether to wait no longer.
+func (n *Nginx) reload(ctx context.Context, change *Change, refused func(context.Context, time.Time) error) error {
 	before, err := n.workers(ctx)
 	if err != nil {
 		return err
@@ -26,17 +28,16 @@ func (n *Nginx) reload(ctx context.Context, change *Change) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, n.cfg.ReloadTimeout,
 		fmt.Errorf("nginx did not replace its workers within %s", n.cfg.ReloadTimeout))
 	defer cancel()
-	change.before, change.sent, change.OldWorkers = before, time.Now(), before.all()
-	// From here on nginx may have read the new files, also when the reload fails.
+	change.before, change.Sent, change.OldWorkers = before, time.Now(), before.all()
+	// From here on nginx may have read the new files, also when the reload fails and
+	// when the log has a refusal: that may be about something else.
 	change.Reloaded = true
 	if err := n.host.Reload(ctx); err != nil {
 		return hosted("reload", "nginx", err)
 	}
-	change.NewWorkers, err = n.awaitWorkers(ctx, before, change.sent)
-	if errors.Is(err, ErrRefused) {
-		change.Reloaded = false
-	}
-	change.Reload = time.Since(change.sent)
+	change.NewWorkers, err = n.awaitWorkers(ctx, before, change.Sent, refused)
+	change.refused = errors.Is(err, ErrRefused)
+	change.Reload = time.Since(change.Sent)
 	if err == nil {
 		n.log.Info("nginx reloaded", "service", n.cfg.Service, "took", change.Reload.Round(time.Millisecond),
 			"old", change.OldWorkers, "new", change.NewWorkers)
@@ -44,22 +45,35 @@ func (n *Nginx) reload(ctx context.Context, change *Change) error {
 	return err
 }
 
-// settle waits until a reload that was asked for is over, one way or the other.
-// It leaves most of the time of ctx to what comes next.
+// bindTries is how long nginx tries to listen at an address that is taken, with a
+// line at the level emerg each time: five times, 500 ms apart
+// (ngx_open_listening_sockets in src/core/ngx_connection.c), and then some.
+const bindTries = 3 * time.Second
+
+// settle waits until a reload that was asked for is over, one way or the other: as
+// its workers say, since nginx may take what its log calls refused. It leaves most
+// of the time of ctx to what comes next.
 func (n *Nginx) settle(ctx context.Context, change Change) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, n.cfg.RestoreTimeout/3, errors.New("nginx is still at it"))
+	most := n.cfg.RestoreTimeout / 3
+	if change.refused {
+		most = min(most, bindTries)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, most, errors.New("no new worker has appeared by now"))
 	defer cancel()
-	_, err := n.awaitWorkers(ctx, change.before, change.sent)
+	_, err := n.awaitWorkers(ctx, change.before, change.Sent, unasked)
 	return err
 }
 
+// unasked leaves the log alone.
+func unasked(context.Context, time.Time) error { return nil }
+
 // awaitWorkers returns the PIDs of the new workers as soon as they run and the
-// old ones do not accept any more. When nginx refused, its log says so before
-// the deadline does.
-func (n *Nginx) awaitWorkers(ctx context.Context, before workers, sent time.Time) ([]int, error) {
+// old ones do not accept any more. When nginx refused, its log, which refused
+// reads, says so before the deadline does.
+func (n *Nginx) awaitWorkers(ctx context.Context, before workers, sent time.Time, refused func(context.Context, time.Time) error) ([]int, error) {
 	var fresh []int
 	asked := sent
-	err := poll(ctx, 5*time.Millisecond, 50*time.Millisecond, func() (bool, error) {
+	err := poll(ctx, 5*time.Millisecond, 10*time.Millisecond, func() (bool, error) {
 		now, err := n.workers(ctx)
 		if err != nil {
 			return false, err
@@ -68,7 +82,7 @@ func (n *Nginx) awaitWorkers(ctx context.Context, before workers, sent time.Time
 		fresh = slices.DeleteFunc(slices.Clone(now.serving), isOld)
 		if len(fresh) == 0 && time.Since(asked) > 200*time.Millisecond {
 			asked = time.Now()
-			return false, n.refusedSince(ctx, sent)
+			return false, refused(ctx, sent)
 		}
 		return len(fresh) > 0 && !slices.ContainsFunc(now.serving, isOld), nil
 	})
@@ -89,6 +103,28 @@ func (n *Nginx) refusedSince(ctx context.Context, since time.Time) error {
 	}
 	return nil
 }
+
+// maxErrorLines is how many lines of nginx's log are told of.
+const maxErrorLines = 200
+
+// ErrorLines returns the warnings and errors that nginx logged since then, the
+// newest of them when there are many.
+func (n *Nginx) ErrorLines(ctx context.Context, since time.Time) ([]string, error) {
+	log, err := n.host.Log(ctx, since)
+	if err != nil {
+		return nil, hosted("read", "nginx's log", err)
+	}
+	var list []string
+	for line := range strings.Lines(string(log)) {
+		if serious.MatchString(line) {
+			list = append(list, strings.TrimSpace(strings.ToValidUTF8(line, "?")))
+		}
+	}
+	return list[max(0, len(list)-maxErrorLines):], nil
+}
+
+// serious matches a line of nginx's error log of level warn and above.
+var serious = regexp.MustCompile(`^[0-9/]{10} [0-9:]{8} \[(warn|error|crit|alert|emerg)\] `)
 
 // poll calls done until it says so or fails. It waits first between two calls,
 // then longer, up to most.

@@ -22,6 +22,9 @@ type RenderInput struct {
 	// Forbid are the addresses that must not be in it: the other color's, and
 	// those of instances that are registered and are not there any more.
 	Forbid []string
+	// Planned are addresses that stand for the color's instances where these
+	// are not started yet. The catalog is not asked for them then.
+	Planned []string
 }
 
 // Render renders the service's files to memory, for in.Color whatever color
@@ -36,7 +39,7 @@ func (n *Nginx) Render(ctx context.Context, in RenderInput) (Files, error) {
 		return Files{}, err
 	}
 	defer clients.Stop()
-	d := &data{ctx: ctx, clients: clients, cfg: n.cfg, color: in.Color, answers: map[string]any{}}
+	d := &data{ctx: ctx, clients: clients, cfg: n.cfg, color: in.Color, planned: in.Planned, answers: map[string]any{}}
 	upstreams, err := n.render(d, n.cfg.Upstreams)
 	if err != nil {
 		return Files{}, err

@@ -241,7 +241,7 @@ func TestDrainWaitsForTheSlowestRequest(t *testing.T) {
 	t.Parallel()
 	s, blue, green := serving(t)
 	answer := make(chan string, 1)
-	go func() { answer <- ask(t.Context(), fresh, s.url+"/slow?ms=2500") }()
+	go func() { answer <- ask(t.Context(), fresh, s.url+"/slow?ms=8000") }()
 	until(t, "the slow request is with blue", func() bool { return blue.inFlight.Load() > 0 })
 	change, err := s.apply(t, green)
 	if err != nil {
@@ -268,6 +268,14 @@ func TestDrainWaitsForTheSlowestRequest(t *testing.T) {
 	}
 	if len(seen) == 0 || seen[len(seen)-1].OldWorkers != 0 {
 		t.Errorf("progress: %v", seen)
+	}
+	// It says what it waits for, at the deadline and on the way.
+	told := []*proxy.Connections{drained.Left}
+	for _, d := range seen {
+		told = append(told, d.Connections)
+	}
+	if !slices.ContainsFunc(told, func(c *proxy.Connections) bool { return c != nil && c.Busy == 1 }) {
+		t.Errorf("nobody is told of the slow request: %v, %v", drained, seen)
 	}
 }
 
@@ -345,6 +353,7 @@ func TestReloadThatNginxRefusesIsSeenInItsLog(t *testing.T) {
 	t.Parallel()
 	s, _, green := serving(t)
 	before, workers := s.snapshot(t), s.observe(t).Workers
+	began := time.Now()
 	l := startLoad(t, s.url)
 	// nginx -t passes over a port that is taken; the reload does not.
 	s.sh(t, `perl -MIO::Socket::INET -e 'my $taken = IO::Socket::INET->new(LocalPort => 81, Listen => 1, ReuseAddr => 1) or die $!; sleep 600' >/dev/null 2>&1 &
@@ -352,9 +361,14 @@ func TestReloadThatNginxRefusesIsSeenInItsLog(t *testing.T) {
 	s.includes(t, "listen 81;\nlocation / { proxy_pass http://BOOKS-MS; }\n")
 	_, err := s.apply(t, green)
 	refused(t, err, proxy.ErrRefused, "", "bind() to 0.0.0.0:81 failed")
+	lines, err := s.ErrorLines(t.Context(), began)
+	if err != nil || !strings.Contains(strings.Join(lines, "\n"), "bind() to 0.0.0.0:81 failed") || strings.Contains(strings.Join(lines, "\n"), "[notice]") {
+		t.Errorf("nginx's error lines: %q, %v", lines, err)
+	}
 	l.end(t, "blue")
 	s.unchanged(t, before)
-	if now := s.observe(t).Workers; !slices.Equal(now, workers) {
+	// What the log says may be about another reload: nginx has read the old files again.
+	if now := s.observe(t).Workers; len(now) != len(workers) || slices.Equal(now, workers) {
 		t.Errorf("workers %v, before %v", now, workers)
 	}
 }
