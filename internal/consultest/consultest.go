@@ -58,7 +58,20 @@ type agent struct {
 	log     strings.Builder // read after the end only
 }
 
-func start() (*agent, error) {
+// Start runs one more agent until the end of t, with settings in HCL, and
+// returns its address. One with access control needs a default token that may read
+// nodes, by which it is seen to be ready.
+func Start(t *testing.T, hcl string) string {
+	t.Helper()
+	a, err := start("-hcl=" + hcl)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(a.end)
+	return a.address
+}
+
+func start(more ...string) (*agent, error) {
 	program := os.Getenv("BG_CONSUL_BIN")
 	if program == "" {
 		var err error
@@ -68,7 +81,7 @@ func start() (*agent, error) {
 	}
 	var errs []error
 	for range attempts {
-		a, err := launch(program)
+		a, err := launch(program, more...)
 		if err == nil {
 			return a, nil
 		}
@@ -78,15 +91,18 @@ func start() (*agent, error) {
 }
 
 // launch starts an agent on free ports and waits until it leads itself.
-func launch(program string) (*agent, error) {
+func launch(program string, more ...string) (*agent, error) {
 	ports, err := freePorts(4)
 	if err != nil {
 		return nil, err
 	}
 	a := &agent{address: fmt.Sprintf("127.0.0.1:%d", ports[0]), ended: make(chan struct{})}
-	a.command = exec.CommandContext(context.Background(), program, "agent", "-dev", "-bind=127.0.0.1", "-log-level=error", "-hcl="+settings,
+	args := append([]string{
+		"agent", "-dev", "-bind=127.0.0.1", "-log-level=error", "-hcl=" + settings,
 		fmt.Sprint("-http-port=", ports[0]), fmt.Sprint("-server-port=", ports[1]), fmt.Sprint("-serf-lan-port=", ports[2]), fmt.Sprint("-serf-wan-port=", ports[3]),
-		"-dns-port=-1", "-grpc-port=-1", "-grpc-tls-port=-1")
+		"-dns-port=-1", "-grpc-port=-1", "-grpc-tls-port=-1",
+	}, more...)
+	a.command = exec.CommandContext(context.Background(), program, args...)
 	a.command.Stdout, a.command.Stderr = &a.log, &a.log
 	// It ends also when the tests are killed.
 	a.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -104,14 +120,15 @@ func launch(program string) (*agent, error) {
 	return a, nil
 }
 
-// awaitLeader polls: a starting agent announces nothing.
+// awaitLeader polls: a starting agent announces nothing. A leader takes no session
+// before it has registered its own node.
 func (a *agent) awaitLeader() error {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), startTimeout, fmt.Errorf("no leader within %s", startTimeout))
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if leads(ctx, a.address) {
+		if answers(ctx, a.address, "/v1/status/leader", `""`) && answers(ctx, a.address, "/v1/catalog/nodes", "[]") {
 			return nil
 		}
 		select {
@@ -124,9 +141,9 @@ func (a *agent) awaitLeader() error {
 	}
 }
 
-// leads reports whether the agent at address names a leader.
-func leads(ctx context.Context, address string) bool {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/v1/status/leader", http.NoBody)
+// answers reports whether the agent at address says something else than nothing.
+func answers(ctx context.Context, address, path, nothing string) bool {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+path, http.NoBody)
 	if err != nil {
 		return false
 	}
@@ -136,7 +153,7 @@ func leads(ctx context.Context, address string) bool {
 	}
 	defer answer.Body.Close()
 	body, err := io.ReadAll(answer.Body)
-	return err == nil && answer.StatusCode == http.StatusOK && strings.Trim(string(body), "\"\n") != ""
+	return err == nil && answer.StatusCode == http.StatusOK && strings.TrimSpace(string(body)) != nothing
 }
 
 func (a *agent) end() {
