@@ -39,6 +39,7 @@ type Config struct {
 	RetryInterval  time.Duration // between these attempts
 	Hostname       string        // first part of service ids; "" is this machine's
 	Listen         string        // address of /health and /metrics; "" serves none
+	Plain          bool          // nothing but what Registrator registers, for services of bg too
 }
 
 // Validate returns an error that wraps ErrConfig when flags contradict each

@@ -97,7 +97,7 @@ func (a agent) entries(ctx context.Context) (map[string]entry, error) {
 		e := entry{ID: id, Name: s.Service, Address: s.Address, Port: s.Port,
 			Tags: s.Tags, Meta: s.Meta, Mark: markOf(s.TaggedAddresses)}
 		if check, ok := checks[checkID(id)]; ok {
-			e.Check = check.Type
+			e.Check, e.Status, e.Output = check.Type, check.Status, check.Output
 		}
 		entries[id] = e
 	}
@@ -144,6 +144,17 @@ func (a agent) deregister(ctx context.Context, id string) error {
 	err := a.client.Agent().ServiceDeregisterOpts(id, (&api.QueryOptions{}).WithContext(ctx))
 	if err != nil && !refused(err, http.StatusNotFound) {
 		return mend(fmt.Errorf("deregister %s: %w", id, cause(ctx, err)))
+	}
+	return nil
+}
+
+// say sets the status and the output of the check of a report.
+func (a agent) say(ctx context.Context, id string, r report) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, callTimeout, errSlow)
+	defer cancel()
+	err := a.client.Agent().UpdateTTLOpts(checkID(id), r.text, r.status, (&api.QueryOptions{}).WithContext(ctx))
+	if err != nil {
+		return mend(fmt.Errorf("report %s: %w", id, cause(ctx, err)))
 	}
 	return nil
 }

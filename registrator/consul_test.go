@@ -73,6 +73,24 @@ func (c *consul) arrange(more []string) {
 	c.login("")
 }
 
+// value returns what the agent was started with after flag, which ends with its =.
+func (c *consul) value(flag string) string {
+	c.t.Helper()
+	for _, arg := range c.args {
+		if value, ok := strings.CutPrefix(arg, flag); ok {
+			return value
+		}
+	}
+	c.t.Fatalf("no %s among %q", flag, c.args)
+	return ""
+}
+
+// gossip returns the address at which others join.
+func (c *consul) gossip() string { return "127.0.0.1:" + c.value("-serf-lan-port=") }
+
+// node returns the agent's name.
+func (c *consul) node() string { return c.value("-node=") }
+
 // login makes the test's own client use a token.
 func (c *consul) login(token string) {
 	c.t.Helper()

@@ -22,6 +22,9 @@ type batch struct {
 	events     int
 }
 
+// asks reports whether the container is to be looked at whatever the list shows.
+func (b batch) asks(id string) bool { return b.full || b.containers[id] }
+
 func newHints() *hints { return &hints{wake: make(chan struct{}, 1)} }
 
 // container asks for a look at one container.
@@ -52,6 +55,13 @@ func (h *hints) add(change func(*batch)) {
 	case h.wake <- struct{}{}:
 	default:
 	}
+}
+
+// fullAsked reports whether a look at every container is still to come.
+func (h *hints) fullAsked() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.batch.full
 }
 
 // take returns the hints so far and forgets them.

@@ -31,41 +31,13 @@ type looked struct {
 	listed
 	seen seen
 	err  error
+	late bool // it takes longer than the pass waits
 }
 
-// looker looks at containers, some for longer than one pass.
-type looker struct {
-	slots   chan struct{}
-	running sync.WaitGroup
-
-	mu   sync.Mutex
-	busy map[string]bool // by container id: still being looked at
-}
-
-func newLooker() *looker {
-	return &looker{slots: make(chan struct{}, looks), busy: map[string]bool{}}
-}
-
-// begin reports whether the container may be looked at: not when somebody still does.
-func (k *looker) begin(id string) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.busy[id] {
-		return false
-	}
-	k.busy[id] = true
-	return true
-}
-
-func (k *looker) end(id string) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	delete(k.busy, id)
-}
-
-// look returns what Docker says now. A container that could not be looked at, or
-// that takes too long, keeps what it has.
+// look returns what Docker says now. A container that takes too long, or that could
+// not be looked at, keeps what it has.
 func (r *Registrator) look(ctx context.Context, list []listed, from batch, actual map[string]entry) (truth, error) {
+	late := r.takeLate()
 	marked := map[string]bool{}
 	for _, e := range actual {
 		marked[e.Mark.Container] = true
@@ -75,36 +47,55 @@ func (r *Registrator) look(ctx context.Context, list []listed, from batch, actua
 	for _, l := range list {
 		known := r.seen[l.id]
 		switch {
-		case known.print == l.print && !known.shares && !from.full && !from.containers[l.id]:
+		case known.print == l.print && (late[l.id] || !known.shares) && !from.asks(l.id):
 			next[l.id] = known
 		case l.live() || marked[short(l.id)]: // otherwise it exited, and nothing of it is registered
 			changed = append(changed, l)
 		}
 	}
-	kept := map[string]bool{}
+	kept, unseen := map[string]bool{}, map[string]bool{}
 	var errs []error
-	for _, l := range r.lookAtAll(ctx, changed, from.full) {
-		switch {
+	for _, l := range r.lookAtAll(ctx, changed, from) {
+		switch known := r.seen[l.id]; {
 		case l.err != nil:
 			errs, kept[short(l.id)] = append(errs, l.err), true
-		case l.seen.print == "":
+		case l.late:
 			kept[short(l.id)] = true
+			if known.print == l.print {
+				next[l.id] = known // until there is news, it holds
+			}
+			if from.full || r.unseen[l.id] {
+				unseen[l.id] = true
+			}
 		default:
 			next[l.id] = l.seen
 		}
 	}
-	r.seen = next
+	r.seen, r.unseen = next, unseen
 	return r.merge(list, kept), summary(errs)
 }
 
-// lookAtAll looks at containers at the same time. The outcome of one that takes
-// too long has no print; as soon as it can be looked at a hint says so. With
-// patience every one is waited for.
-func (r *Registrator) lookAtAll(ctx context.Context, list []listed, patience bool) []looked {
+// takeLate adds the outcomes that came since the last pass to what is known, and
+// returns whose they are. A look that failed counts as one for the health: while
+// Docker is busy with a container for many seconds, the others are in step.
+func (r *Registrator) takeLate() map[string]bool {
+	came := map[string]bool{}
+	for id, l := range r.looker.takeLate() {
+		delete(r.unseen, id)
+		if l.err == nil {
+			r.seen[id], came[id] = l.seen, true
+		}
+	}
+	return came
+}
+
+// lookAtAll looks at containers at the same time. The outcome of one that takes too
+// long is late; the pass that a hint asks for then takes it.
+func (r *Registrator) lookAtAll(ctx context.Context, list []listed, from batch) []looked {
 	g := gathering{outcomes: make(chan looked, len(list)), waiting: map[string]listed{}}
 	for _, l := range list {
-		if !r.looker.begin(l.id) {
-			g.all = append(g.all, looked{listed: l})
+		if !r.looker.begin(l, from.asks(l.id)) {
+			g.all = append(g.all, looked{listed: l, late: true})
 			continue
 		}
 		g.waiting[l.id] = l
@@ -113,16 +104,28 @@ func (r *Registrator) lookAtAll(ctx context.Context, list []listed, patience boo
 			r.looker.slots <- struct{}{}
 			s, err := r.lookAt(ctx, l, known, host)
 			<-r.looker.slots
-			r.looker.end(l.id)
-			if !g.deliver(looked{l, s, err}) {
-				r.hints.container(l.id)
-			}
+			r.finished(ctx, looked{listed: l, seen: s, err: err}, &g)
 		})
 	}
-	if patience {
-		return g.collect(0)
-	}
 	return g.collect(lookWithin)
+}
+
+// finished hands the outcome of a look to the pass that began it, or leaves it for
+// the next one.
+func (r *Registrator) finished(ctx context.Context, l looked, g *gathering) {
+	late := !g.deliver(l)
+	again := r.looker.end(l, late)
+	if late && l.err != nil && ctx.Err() == nil {
+		r.status.called("look", l.err)
+		r.log.Warn("not looked at; trying again", "container", short(l.id), "error", l.err)
+		again = true
+	}
+	switch {
+	case again:
+		r.hints.container(l.id)
+	case late:
+		r.hints.some()
+	}
 }
 
 // gathering collects the outcomes that come in time.
@@ -145,16 +148,15 @@ func (g *gathering) deliver(l looked) bool {
 	return !g.over
 }
 
-// collect returns an outcome for each container after at most the time given, 0
-// for none; those that did not come are without a print.
+// collect returns an outcome for each container after at most the time given.
 func (g *gathering) collect(within time.Duration) []looked {
-	late, stop := timeout(within)
-	defer stop()
+	late := time.NewTimer(within)
+	defer late.Stop()
 	for len(g.waiting) > 0 {
 		select {
 		case l := <-g.outcomes:
 			g.came(l)
-		case <-late:
+		case <-late.C:
 			g.finish()
 			return g.all
 		}
@@ -175,17 +177,8 @@ func (g *gathering) finish() {
 		g.came(<-g.outcomes)
 	}
 	for _, l := range g.waiting {
-		g.all = append(g.all, looked{listed: l})
+		g.all = append(g.all, looked{listed: l, late: true})
 	}
-}
-
-// timeout is time.After that can be stopped, and stays silent when d is 0.
-func timeout(d time.Duration) (<-chan time.Time, func()) {
-	if d == 0 {
-		return nil, func() {}
-	}
-	t := time.NewTimer(d)
-	return t.C, func() { t.Stop() }
 }
 
 // lookAt inspects one container. One that is gone or does not run has no services.

@@ -33,8 +33,15 @@ func (r *Registrator) pass(ctx context.Context, from batch) error {
 		return err
 	}
 	want, lookErr := r.look(ctx, list, from, actual)
+	r.addColors(ctx, &want, actual)
 	r.status.counted(len(list), len(want.services))
-	if err := r.execute(ctx, plan(want, actual, r.host, r.cfg.Cleanup)); lookErr == nil || err != nil && !errors.Is(err, errRefused) {
+	err = r.execute(ctx, plan(want, actual, r.host, r.cfg.Cleanup))
+	if err == nil || errors.Is(err, errRefused) {
+		if unsaid := r.reassure(ctx, want); err == nil {
+			err = unsaid
+		}
+	}
+	if lookErr == nil || err != nil && !errors.Is(err, errRefused) {
 		return err
 	}
 	return lookErr
@@ -85,7 +92,7 @@ func summary(errs []error) error {
 		return nil
 	}
 	for _, err := range errs {
-		if !refused(err, http.StatusBadRequest) && !scriptsDisabled(err) {
+		if !refused(err, http.StatusBadRequest) && !scriptsDisabled(err) && !errors.Is(err, errReport) {
 			return andMore(err, len(errs)-1)
 		}
 	}
@@ -115,6 +122,9 @@ func (r *Registrator) apply(ctx context.Context, o op) error {
 		return err
 	}
 	s := o.service
+	if s.report != nil {
+		return r.applyReport(ctx, o)
+	}
 	err := r.agent.register(ctx, *s, o.dropCheck)
 	r.status.called("register", err)
 	if err == nil {

@@ -16,6 +16,8 @@ type entry struct {
 	Meta    map[string]string
 	Mark    Mark
 	Check   string // type of the check that a registrator adds; "" without
+	Status  string // of that check
+	Output  string // of that check
 }
 
 // truth is what Docker says.
@@ -58,9 +60,10 @@ func plan(want truth, actual map[string]entry, host Host, cleanup bool) []op {
 }
 
 // gone reports whether e is this registrator's to remove and belongs to no
-// container any more. Without a mark only a complete look at Docker can tell.
+// container any more. Without a container in its mark only a complete look at
+// Docker can tell.
 func gone(want truth, e entry, host Host, cleanup bool) bool {
-	if e.Mark == (Mark{}) && !want.complete || want.kept[e.Mark.Container] {
+	if (e.Mark == (Mark{}) || e.Mark.Container == reporter) && !want.complete || want.kept[e.Mark.Container] {
 		return false
 	}
 	return removable(e, host, cleanup)
@@ -81,6 +84,8 @@ func difference(s Service, e entry) string {
 		return "other check"
 	case s.Mark != e.Mark:
 		return "registered for another container or by another registrator"
+	case s.report != nil && (s.report.status != e.Status || s.report.text != e.Output):
+		return "another color is live, or another deployment the last"
 	}
 	return ""
 }

@@ -47,11 +47,14 @@ type Registrator struct {
 	host   Host
 	hints  *hints
 	looker *looker
+	colors *colors
 	status *status
 
 	// These belong to the goroutine that runs passes.
 	seen      map[string]seen // by container id
+	unseen    map[string]bool // by container id: not looked at since a full look was asked for
 	complaint string          // what the last pass failed with
+	reported  time.Time       // when Consul last heard that the reports still hold
 }
 
 // New returns a registrator, or an error that wraps ErrConfig.
@@ -62,9 +65,10 @@ func New(cfg Config, docker *client.Client, consul *api.Client, log *slog.Logger
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	hints := newHints()
 	return &Registrator{
-		cfg: cfg, engine: engine{docker}, agent: agent{consul}, log: log,
-		hints: newHints(), looker: newLooker(), seen: map[string]seen{}, status: newStatus(),
+		cfg: cfg, engine: engine{docker}, agent: agent{consul}, log: log, hints: hints, looker: newLooker(),
+		colors: newColors(consul, log, hints.some), seen: map[string]seen{}, status: newStatus(),
 	}, nil
 }
 
@@ -88,6 +92,7 @@ func (r *Registrator) Run(ctx context.Context) error {
 	g.Go(func() error { return r.serve(ctx) })
 	err := g.Wait()
 	r.looker.running.Wait()
+	r.colors.running.Wait()
 	r.log.Info("registrator stopped; services stay registered", "services", r.status.services())
 	return err
 }
@@ -202,7 +207,7 @@ func (r *Registrator) tryPass(ctx context.Context, trigger string) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	r.status.passed(trigger, taken, time.Since(start), err)
+	r.status.passed(trigger, taken, time.Since(start), len(r.unseen) == 0 && !r.hints.fullAsked(), err)
 	if err != nil {
 		r.hints.giveBack(taken)
 	}

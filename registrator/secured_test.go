@@ -22,17 +22,28 @@ import (
 func TestATokenThatMayWriteServicesIsEnough(t *testing.T) {
 	t.Parallel()
 	const root = "5c2f1ad0-4f4a-4d3e-9a55-000000000001"
-	c, d := startConsul(t, `-hcl=acl { enabled = true default_policy = "deny" tokens { initial_management = "`+root+`" agent = "`+root+`" } }`), useDocker(t)
+	c, d := startConsul(t, denyByDefault(root)), useDocker(t)
 	c.login(root)
-	eventually(t, func() error {
-		_, _, err := c.api.ACL().PolicyCreate(&api.ACLPolicy{Name: "services", Rules: `service_prefix "" { policy = "write" }`}, nil)
+	registersAndDeregisters(t, c, d, c.uri(), "CONSUL_HTTP_TOKEN="+c.tokenFor(`service_prefix "" { policy = "write" }`))
+}
+
+// denyByDefault is the argument of a Consul that denies what no policy allows.
+func denyByDefault(root string) string {
+	return `-hcl=acl { enabled = true default_policy = "deny" tokens { initial_management = "` + root + `" agent = "` + root + `" } }`
+}
+
+// tokenFor returns a token with one policy.
+func (c *consul) tokenFor(rules string) string {
+	c.t.Helper()
+	eventually(c.t, func() error {
+		_, _, err := c.api.ACL().PolicyCreate(&api.ACLPolicy{Name: "registrator", Rules: rules}, nil)
 		return err
 	})
-	token, _, err := c.api.ACL().TokenCreate(&api.ACLToken{Policies: []*api.ACLTokenPolicyLink{{Name: "services"}}}, nil)
+	token, _, err := c.api.ACL().TokenCreate(&api.ACLToken{Policies: []*api.ACLTokenPolicyLink{{Name: "registrator"}}}, nil)
 	if err != nil {
-		t.Fatal(err)
+		c.t.Fatal(err)
 	}
-	registersAndDeregisters(t, c, d, c.uri(), "CONSUL_HTTP_TOKEN="+token.SecretID)
+	return token.SecretID
 }
 
 // TestConsulIsReachedByTLS uses consul-tls:// with a client certificate, named by

@@ -22,6 +22,9 @@ type Service struct {
 	Check   *api.AgentServiceCheck // nil: none, so that Consul calls it passing
 	Mark    Mark
 
+	deployed *deployed // nil: no deployment of bg started the container
+	report   *report   // nil: the service of a container
+
 	internal api.ServiceAddress // the container's own address and port
 	exposed  string             // the container's port
 }
@@ -63,7 +66,7 @@ func serviceOf(c Container, p port, m metadata, cfg Config, host Host, group boo
 		Name:    nameOf(c, p, m, group),
 		Address: p.address,
 		Mark:    Mark{Host: host.Name, Engine: host.Engine, Container: short(c.ID)},
-		exposed: p.number,
+		exposed: p.number, deployed: deployedBy(c),
 	}
 	s.Port, _ = strconv.Atoi(p.outside) // Docker's own number; "" cannot come here
 	number, _ := strconv.Atoi(p.number)

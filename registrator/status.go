@@ -98,8 +98,8 @@ func (s *status) called(call string, err error) {
 	s.calls.WithLabelValues(call).Inc()
 }
 
-// passed notes how a pass ended.
-func (s *status) passed(trigger string, from batch, took time.Duration, err error) {
+// passed notes how a pass ended, and whether the last full look at Docker is over.
+func (s *status) passed(trigger string, from batch, took time.Duration, complete bool, err error) {
 	s.passes.WithLabelValues(trigger).Inc()
 	s.passSeconds.Observe(took.Seconds())
 	s.mu.Lock()
@@ -119,7 +119,9 @@ func (s *status) passed(trigger string, from batch, took time.Duration, err erro
 	}
 	s.lastSync.Set(float64(now.Unix()))
 	s.state.LastSync = now.UTC()
-	s.state.Synced = s.state.Docker && s.state.Consul
+	// Docker is always busy with some container while many start and stop. Only after
+	// a connection was lost, each has to have been looked at once.
+	s.state.Synced = s.state.Docker && s.state.Consul && (complete || s.state.Synced)
 }
 
 // connected notes whether a daemon can be reached and reports whether that is new.
