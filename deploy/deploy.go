@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/consul/api"
@@ -11,6 +12,8 @@ import (
 	"bg/color"
 	"bg/engine"
 	"bg/integration"
+	"bg/internal/fault"
+	"bg/probe"
 	"bg/proxy"
 	"bg/registry"
 )
@@ -31,9 +34,10 @@ type Catalog interface {
 type Journal interface {
 	LockKey(service string) string
 	Save(ctx context.Context, lock *registry.Lock, service, id string, document []byte, more ...*api.TxnOp) error
+	Newest(ctx context.Context, service string) ([]byte, error)
 	Read(ctx context.Context, service, id string) ([]byte, error)
 	List(ctx context.Context, service string) ([]string, error)
-	Prune(ctx context.Context, service string, keep int) error
+	Prune(ctx context.Context, service string, keep int, spare ...string) error
 }
 
 // Locker takes locks.
@@ -44,6 +48,8 @@ type Locker interface {
 // Engine runs containers.
 type Engine interface {
 	Image(ctx context.Context, src engine.Source, c color.Color) (string, error)
+	HasImage(ctx context.Context, ref string) (bool, error)
+	Digest(ctx context.Context, image string) (string, error)
 	List(ctx context.Context, src engine.Source, c color.Color) ([]engine.Container, error)
 	Start(ctx context.Context, src engine.Source, c color.Color, id string) ([]engine.Container, error)
 	Restart(ctx context.Context, list []engine.Container) ([]engine.Container, error)
@@ -58,9 +64,12 @@ type Engine interface {
 // Proxy is the nginx in front of the service.
 type Proxy interface {
 	Observe(ctx context.Context) (proxy.State, error)
+	Answer(ctx context.Context) proxy.Answer
 	Render(ctx context.Context, input proxy.RenderInput) (proxy.Files, error)
+	Prepare(ctx context.Context, input proxy.RenderInput) error
 	Apply(ctx context.Context, files proxy.Files) (proxy.Change, error)
 	Restore(ctx context.Context, change proxy.Change) (proxy.Change, error)
+	ErrorLines(ctx context.Context, since time.Time) ([]string, error)
 	Drain(ctx context.Context, change proxy.Change, progress func(proxy.Draining)) (proxy.Drained, error)
 }
 
@@ -77,6 +86,7 @@ type Deployer struct {
 	Settings Settings
 	Report   func(Event) // called for everything that a person wants to see
 	Output   io.Writer   // where tests write
+	Hooks    Hooks       // asked around each step; nil has none
 }
 
 // Settings are the limits of a deployment.
@@ -85,6 +95,7 @@ type Settings struct {
 	ProxyURL  string // DOMAIN of the post tests
 	Pre, Post []integration.Test
 
+	Probe         probe.Config // what is asked all the while
 	Health        Readiness
 	StartTimeout  time.Duration
 	SwitchTimeout time.Duration
@@ -107,49 +118,97 @@ type Request struct {
 	Service   string
 	Prefix    string // of the service's KV keys, for hints
 	Rollback  bool
+	Target    string        // the deployment that a rollback goes back to; "" is the one before
+	Keep      time.Duration // how long the old color stays warm; 0 stops it
 	By        Who
 	Config    string
 	LockWait  time.Duration
 	PreTests  int
 	PostTests int
+
+	Until     Verb   // pause after this step; "" goes on to the end
+	Supersede bool   // a paused deployment is aborted first
+	ID        string // resume and abort only this deployment; "" the newest
 }
 
 // holder says who asks for a lock.
 func (r Request) holder(deployment string) registry.Holder {
-	return registry.Holder{User: r.By.User, Host: r.By.Host, PID: r.By.PID, Build: r.By.Build, Deployment: deployment, Since: time.Now().UTC()}
+	return registry.Holder{User: r.By.User, Host: r.By.Host, PID: r.By.PID, Build: r.By.Build, Deployment: deployment, Since: fault.Now().UTC()}
 }
 
-// Plan observes and plans, and changes nothing.
+// Plan observes and plans, and changes nothing. What an interrupted deployment
+// left comes first in the plan.
 func (d *Deployer) Plan(ctx context.Context, request Request) (Plan, error) {
-	seen, err := d.Observe(ctx, request)
+	earlier, err := d.newest(ctx, request.Service)
 	if err != nil {
 		return Plan{}, err
+	}
+	if err := refusePaused(request, earlier); err != nil {
+		return Plan{}, err
+	}
+	plan, _, err := d.foresee(ctx, request, earlier)
+	return plan, err
+}
+
+// foresee returns the plan after what earlier left is cleared away, and what it
+// was made from.
+func (d *Deployer) foresee(ctx context.Context, request Request, earlier Deployment) (Plan, Observation, error) {
+	seen, err := d.Observe(ctx, request)
+	if err != nil {
+		return Plan{}, seen, err
 	}
 	for _, w := range seen.Proxy.Warnings {
 		d.Report(Event{Time: time.Now(), Kind: Warning, Message: w})
 	}
-	return MakePlan(request, seen)
+	var clear Plan
+	if earlier.Open() && unmoved(earlier, seen) == nil {
+		if clear, err = ClearPlan(earlier, seen); err != nil {
+			return Plan{}, seen, err
+		}
+		seen = seen.after(earlier)
+	}
+	plan, err := MakePlan(request, seen)
+	plan.Steps = slices.Concat(clear.Steps, plan.Steps)
+	return plan, seen, err
 }
 
 // Deploy makes the other color of the service live, or leaves everything as it
 // was. It holds the service's lock from the first look to the last write. What
 // fails before anything was changed is a *BeforeError or one of planning's
-// errors; after that it is a *StepError.
+// errors; after that it is a *StepError. A deployment that was interrupted is
+// cleared away first.
 func (d *Deployer) Deploy(ctx context.Context, request Request) (*Deployment, error) {
 	ctx, lock, err := d.lock(ctx, request)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { d.release(ctx, lock) }()
+	fault.Point("after", "lock")
+	earlier, err := d.newest(ctx, request.Service)
+	if err != nil {
+		return nil, err
+	}
+	if err := refusePaused(request, earlier); err != nil {
+		return nil, err
+	}
 	seen, err := d.Observe(ctx, request)
 	if err != nil {
 		return nil, err
+	}
+	if earlier.Open() {
+		if seen, err = d.clear(ctx, request, earlier, seen, lock); err != nil {
+			return nil, err
+		}
 	}
 	plan, err := MakePlan(request, seen)
 	if err != nil {
 		return nil, err
 	}
 	run := newRun(d, request, plan, seen, lock)
+	run.record, run.earlier = begin(request, plan, earlier.ID), earlier.ID
+	if plan.Warm {
+		run.warm()
+	}
 	err = run.execute(ctx)
 	lock = run.lock // it may have been taken anew
 	return run.record, err

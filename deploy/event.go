@@ -14,12 +14,14 @@ const (
 	Planned  Kind = "planned"  // Plan is set
 	Begin    Kind = "begin"    // a step begins
 	Waiting  Kind = "waiting"  // a step waits for Message
+	Pulling  Kind = "pulling"  // an image is pulled; Pull is set
 	End      Kind = "end"      // a step is done; Message is what was observed
 	Fail     Kind = "fail"     // a step failed with Message
 	Undoing  Kind = "undoing"  // the undo of a step begins
 	Undone   Kind = "undone"   // the undo of a step is done
 	Warning  Kind = "warning"  // something that a person should know
-	Log      Kind = "log"      // the end of a failing container's log
+	Log      Kind = "log"      // Evidence is set: what is kept of a failure
+	Probed   Kind = "probed"   // Message tells what clients saw
 	Finished Kind = "finished" // the deployment is over; Deployment is set
 )
 
@@ -33,6 +35,16 @@ type Event struct {
 	Message    string        `json:"message,omitempty"`
 	Duration   time.Duration `json:"-"`
 	Seconds    float64       `json:"seconds,omitempty"`
+	Evidence   *Evidence     `json:"evidence,omitempty"`
 	Plan       *Plan         `json:"plan,omitempty"`
 	Deployment *Deployment   `json:"deployment,omitempty"`
+	Pull       *Pull         `json:"pull,omitempty"`
+}
+
+// Pull is how far the pull of an image is, in bytes. Total grows while the layers
+// become known.
+type Pull struct {
+	Image string `json:"image"`
+	Done  int64  `json:"done"`
+	Total int64  `json:"total"`
 }

@@ -13,6 +13,7 @@ import (
 
 	"bg/color"
 	"bg/engine"
+	"bg/hint"
 	"bg/proxy"
 	"bg/registry"
 )
@@ -29,6 +30,10 @@ type Observation struct {
 	// PreviousImage is what the idle color ran when it was live last, "" when
 	// the history does not know.
 	PreviousImage string
+	// Target is the deployment that a rollback names, and TargetImage what
+	// still brings its image: an id or a digest, "" when nothing does.
+	Target      Deployment
+	TargetImage string
 }
 
 // serves reports whether address is one of color c's: registered for it, or
@@ -71,6 +76,9 @@ func (d *Deployer) Observe(ctx context.Context, request Request) (Observation, e
 	if request.Rollback {
 		err = d.observeHistory(ctx, request.Service, &seen)
 	}
+	if err == nil && request.Target != "" {
+		err = d.observeTarget(ctx, request, &seen)
+	}
 	return seen, before(err)
 }
 
@@ -102,7 +110,7 @@ func (d *Deployer) observeHistory(ctx context.Context, service string, seen *Obs
 		if err != nil {
 			return err
 		}
-		if past.To != idle || past.Outcome != Done {
+		if past.To != idle || !past.Live() {
 			continue
 		}
 		if seen.PreviousImage == "" {
@@ -116,6 +124,31 @@ func (d *Deployer) observeHistory(ctx context.Context, service string, seen *Obs
 	return nil
 }
 
+// observeTarget finds the deployment that a rollback names, and its image.
+func (d *Deployer) observeTarget(ctx context.Context, request Request, seen *Observation) (err error) {
+	if seen.Target, err = d.read(ctx, request.Service, request.Target); err != nil {
+		return err
+	}
+	if seen.Target.ID == "" {
+		return hint.Wrap(fmt.Errorf("%w: %s has no deployment %s", ErrNothingKept, request.Service, request.Target), "bg history "+request.Service)
+	}
+	if seen.Target.Digest == "" && seen.Target.Restart != "" {
+		origin, err := d.read(ctx, request.Service, seen.Target.Restart)
+		if err != nil {
+			return err
+		}
+		seen.Target.Digest = origin.Digest
+	}
+	have := false
+	if seen.Target.ImageID != "" {
+		have, err = d.Engine.HasImage(ctx, seen.Target.ImageID)
+	}
+	if seen.TargetImage = seen.Target.Digest; have {
+		seen.TargetImage = seen.Target.ImageID
+	}
+	return err
+}
+
 // read returns one past deployment.
 func (d *Deployer) read(ctx context.Context, service, id string) (Deployment, error) {
 	var past Deployment
@@ -127,6 +160,23 @@ func (d *Deployer) read(ctx context.Context, service, id string) (Deployment, er
 		return past, fmt.Errorf("read deployment %s: %w", id, err)
 	}
 	return past, nil
+}
+
+// HalfwayError is an error after which something stays changed that is neither
+// finished nor undone. Whatever was asked for can be asked for again.
+type HalfwayError struct{ Err error }
+
+func (e *HalfwayError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the error itself.
+func (e *HalfwayError) Unwrap() error { return e.Err }
+
+// halfway makes a *HalfwayError of err, which may be nil.
+func halfway(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &HalfwayError{Err: err}
 }
 
 // BeforeError is an error that came before anything was changed.

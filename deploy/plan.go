@@ -27,7 +27,21 @@ const (
 	Commit   Verb = "commit"
 	Drain    Verb = "drain"
 	Stop     Verb = "stop"
+	// Remove is only in plans that undo: a version that failed is nothing to
+	// roll back to.
+	Remove Verb = "remove"
 )
+
+// order has the verbs of a whole deployment as they follow each other.
+var order = []Verb{Start, Register, Pretest, Switch, Posttest, Commit, Drain, Stop}
+
+// ParseVerb returns the step that word names.
+func ParseVerb(word string) (Verb, error) {
+	if slices.Contains(order, Verb(word)) {
+		return Verb(word), nil
+	}
+	return "", fmt.Errorf("%q is not a step: %s", word, strings.Trim(fmt.Sprint(order), "[]"))
+}
 
 // Step is one verb on one color, and why it is in the plan.
 type Step struct {
@@ -44,8 +58,22 @@ type Plan struct {
 	Image   string      `json:"image"`
 	// Restart says that the containers of To, which were stopped and kept,
 	// are started again instead of being created.
-	Restart bool   `json:"restart,omitempty"`
-	Steps   []Step `json:"steps"`
+	Restart bool `json:"restart,omitempty"`
+	// Warm says that these containers were never stopped, so that nothing has
+	// to be started or tested again.
+	Warm bool `json:"warm,omitempty"`
+	// Pin is the exact image to run, by id or digest, where Image may mean
+	// another one by now.
+	Pin string `json:"pin,omitempty"`
+	// Keep is how long the containers of From stay warm, such as 10m0s; ""
+	// when they are stopped.
+	Keep  string `json:"keep,omitempty"`
+	Steps []Step `json:"steps"`
+	// Until is the step after which the deployment is paused, "" when it goes
+	// on to its end.
+	Until Verb `json:"until,omitempty"`
+	// Repair says that To is live already, and that the steps mend it.
+	Repair bool `json:"repair,omitempty"`
 }
 
 // The errors of planning. Nothing has been changed.
@@ -68,42 +96,90 @@ func MakePlan(request Request, seen Observation) (Plan, error) {
 		return Plan{}, hint.Wrap(fmt.Errorf("%w: Consul KV has no color of %s, and nginx sends to %s", ErrInconsistent, p.Service, pointed),
 			fmt.Sprintf("check consul.prefix; if %s serves, write it: consul kv put %s%s/color %s", pointed, request.Prefix, p.Service, pointed))
 	}
-	if pointed == p.To {
-		p.add(Switch, p.From, fmt.Sprintf("an earlier deployment was interrupted: nginx sends to %s, and %s is live", p.To, p.From))
-		p.add(Drain, p.To, "no request may be left at "+p.To.String()+" before it is replaced")
+	p.Warm = request.Rollback && warm(request, seen, p.To)
+	if pointed == p.To || !p.Warm && p.From != color.None && active(seen.Containers[p.To]) > 0 {
+		p.free(seen, pointed)
 		pointed = p.From
 	}
-	if pointed != p.To && len(seen.Proxy.Leaving) > 0 && active(seen.Containers[p.To]) > 0 {
-		p.add(Drain, p.To, fmt.Sprintf("an earlier deployment was interrupted: requests may be left at %s", p.To))
-	}
 	if request.Rollback {
-		if err := p.rollback(seen); err != nil {
+		if err := p.rollback(request, seen); err != nil {
 			return Plan{}, err
 		}
 	} else {
 		p.add(Start, p.To, startCause(p, seen))
 	}
 	p.add(Register, p.To, "requests may only go to the very containers that were started")
-	p.add(Pretest, p.To, countTests(request.PreTests, "directly"))
+	if !p.Warm {
+		p.add(Pretest, p.To, countTests(request.PreTests, "directly"))
+	}
 	p.add(Switch, p.To, fmt.Sprintf("nginx sends to %s", pointed))
-	p.add(Posttest, p.To, countTests(request.PostTests, "through nginx"))
+	if !p.Warm {
+		p.add(Posttest, p.To, countTests(request.PostTests, "through nginx"))
+	}
+	p.end(request, seen)
+	p.cut(request.Until)
+	return p, nil
+}
+
+// free plans that nothing sends to the new color any more, before its containers
+// are replaced. That nginx's files say so is not enough while they run: somebody
+// may have been killed between writing and reloading. Where nginx answers as it
+// should, the switch changes nothing.
+func (p *Plan) free(seen Observation, pointed color.Color) {
+	cause := fmt.Sprintf("%s runs: nginx has to be seen sending to %s before it is replaced", p.To, p.From)
+	switch {
+	case pointed == p.To:
+		cause = fmt.Sprintf("an earlier deployment was interrupted: nginx sends to %s, and %s is live", p.To, p.From)
+	case active(seen.Containers[p.To]) == 0:
+		cause = fmt.Sprintf("a switch was begun: nginx has to be seen sending to %s before %s is started", p.From, p.To)
+	}
+	p.add(Switch, p.From, cause)
+	p.add(Drain, p.To, "no request may be left at "+p.To.String()+" before it is replaced")
+}
+
+// end plans what comes after the tests.
+func (p *Plan) end(request Request, seen Observation) {
 	p.add(Commit, p.To, fmt.Sprintf("Consul says %s", p.From))
 	if p.From != color.None {
 		p.add(Drain, p.From, fmt.Sprintf("nginx's old workers still have requests at %s", p.From))
 	}
-	if old := active(seen.Containers[p.From]); old > 0 {
+	switch old := active(seen.Containers[p.From]); {
+	case old > 0 && request.Keep > 0 && !request.Rollback:
+		p.Keep = request.Keep.String()
+	case old > 0: // what was rolled back did harm: it is not left running
 		p.add(Stop, p.From, fmt.Sprintf("%d of its containers run; they are kept for a rollback", old))
 	}
-	return p, nil
 }
 
-// rollback plans that the color which was live before is started again.
-func (p *Plan) rollback(seen Observation) error {
+// cut ends the plan after the step until. Where there is no such step, it ends
+// before the first one that comes later.
+func (p *Plan) cut(until Verb) {
+	if until == "" {
+		return
+	}
+	for i, s := range p.Steps {
+		// What a plan does first, with the other colors, belongs to no step of its own.
+		own := s.Color == p.To && s.Verb != Drain || s.Color == p.From && (s.Verb == Drain || s.Verb == Stop)
+		if own && slices.Index(order, s.Verb) > slices.Index(order, until) {
+			p.Steps, p.Until = p.Steps[:i], until
+			return
+		}
+	}
+}
+
+// rollback plans that the color which was live before is started again, unless
+// it still runs, or that the version of an earlier deployment is.
+func (p *Plan) rollback(request Request, seen Observation) error {
+	kept := seen.Containers[p.To]
 	switch {
 	case p.From == color.None:
 		return hint.Wrap(fmt.Errorf("%w: %s was never deployed", ErrNothingKept, p.Service), "bg deploy "+p.Service)
-	case len(seen.Containers[p.To]) > 0 && seen.Kept:
-		p.Restart, p.Image = true, seen.Containers[p.To][0].Image
+	case p.Warm:
+		p.Restart, p.Image = true, kept[0].Image
+	case request.Target != "" && !keeps(request, seen, kept):
+		return p.target(seen)
+	case seen.Kept:
+		p.Restart, p.Image = true, kept[0].Image
 		p.add(Start, p.To, "its containers were kept when it was replaced")
 	case seen.PreviousImage != "":
 		p.Image = seen.PreviousImage
@@ -112,6 +188,37 @@ func (p *Plan) rollback(seen Observation) error {
 		return hint.Wrap(fmt.Errorf("%w: no container of %s is left, and the history names no image", ErrNothingKept, p.To),
 			"bg deploy "+p.Service+" --image IMAGE")
 	}
+	return nil
+}
+
+// keeps reports whether the containers of the idle color that are still there
+// are those that a rollback asks for.
+func keeps(request Request, seen Observation, kept []engine.Container) bool {
+	return seen.Kept && (request.Target == "" || kept[0].Deployment == seen.Target.Origin())
+}
+
+// warm reports whether these containers run and are registered, so that nginx
+// only has to send to them again.
+func warm(request Request, seen Observation, idle color.Color) bool {
+	kept := seen.Containers[idle]
+	return seen.Live.Color != color.None && keeps(request, seen, kept) &&
+		active(kept) == len(kept) && matching(kept, seen.Instances[idle]).complete()
+}
+
+// target plans that the image of an earlier deployment is started anew.
+func (p *Plan) target(seen Observation) error {
+	to, live := seen.Target, seen.Containers[p.From]
+	switch {
+	case to.Outcome != Done:
+		return hint.Wrap(fmt.Errorf("%w: deployment %s was never live: %s", ErrNothingKept, to.ID, to.Outcome), "bg history "+p.Service)
+	case len(live) > 0 && live[0].Deployment != "" && live[0].Deployment == to.Origin():
+		return hint.Wrap(fmt.Errorf("%w: deployment %s is what is live", ErrNothingKept, to.ID), "bg history "+p.Service)
+	case seen.TargetImage == "":
+		return hint.Wrap(fmt.Errorf("%w: the image of deployment %s, %s, is not on this Engine any more, and it was in no registry", ErrNothingKept, to.ID, to.Image),
+			"build it again and bg deploy "+p.Service+" --image IMAGE")
+	}
+	p.Image, p.Pin = to.Image, seen.TargetImage
+	p.add(Start, p.To, "the image of deployment "+to.ID)
 	return nil
 }
 
@@ -179,9 +286,26 @@ func active(list []engine.Container) int {
 // Text returns the plan for a person to read.
 func (p Plan) Text() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s -> %s, image %s\n", p.Service, p.From, p.To, p.Image)
+	if p.Repair {
+		fmt.Fprintf(&b, "%s: %s is live, image %s", p.Service, p.To, p.Image)
+	} else {
+		fmt.Fprintf(&b, "%s: %s -> %s, image %s", p.Service, p.From, p.To, p.Image)
+	}
+	if p.Pin != "" && p.Pin != p.Image {
+		fmt.Fprintf(&b, " (%s)", p.Pin)
+	}
+	b.WriteByte('\n')
 	for i, s := range p.Steps {
 		fmt.Fprintf(&b, "%3d. %-8s %-5s  %s\n", i+1, s.Verb, s.Color, s.Cause)
+	}
+	if p.Repair && len(p.Steps) == 0 {
+		b.WriteString("     nothing to repair\n")
+	}
+	if p.Keep != "" {
+		fmt.Fprintf(&b, "     %s stays warm for %s: a rollback is only a switch, until bg gc %s or the next deployment stops it\n", p.From, p.Keep, p.Service)
+	}
+	if p.Until != "" {
+		fmt.Fprintf(&b, "     paused: bg resume %s goes on, bg abort %s undoes it\n", p.Service, p.Service)
 	}
 	return b.String()
 }

@@ -3,6 +3,7 @@ package deploy
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"bg/color"
 	"bg/engine"
@@ -43,6 +44,15 @@ func (o *Observation) live(c color.Color, port int, address string) {
 	o.Proxy = proxy.State{Upstreams: []string{address}}
 }
 
+// warm puts containers of green that were live before and still run into an
+// observation.
+func (o *Observation) warm() {
+	const port = 32002
+	o.runs(color.Green, port)
+	o.Containers[color.Green][0].Ports = []engine.Port{{Container: 8080, Host: port}}
+	o.Kept = true
+}
+
 // plans are the situations in which a plan can be made, each with a golden text.
 var plans = []struct {
 	name    string
@@ -74,6 +84,36 @@ var plans = []struct {
 		o.live(color.Green, 32002, greenAddress)
 		o.has(color.Blue, "exited")
 		o.PreviousImage = "sha256:1111"
+	}},
+	{name: "deploy-that-keeps-the-old-color-warm", request: Request{Keep: 10 * time.Minute}, seen: func(o *Observation) {
+		o.live(color.Blue, 32001, blueAddress)
+	}},
+	{name: "deploy-over-a-warm-color", request: Request{Keep: 10 * time.Minute}, seen: func(o *Observation) {
+		o.live(color.Blue, 32001, blueAddress)
+		o.warm()
+	}},
+	{name: "rollback-to-a-warm-color", request: Request{Rollback: true, Keep: 10 * time.Minute, PreTests: 1, PostTests: 1}, seen: func(o *Observation) {
+		o.live(color.Blue, 32001, blueAddress)
+		o.warm()
+		o.Proxy.Leaving = []int{17} // not a reason to wait: they may go on at green
+	}},
+	{name: "rollback-to-a-warm-color-that-lost-its-registration", request: Request{Rollback: true}, seen: func(o *Observation) {
+		o.live(color.Blue, 32001, blueAddress)
+		o.warm()
+		o.Instances[color.Green] = nil
+	}},
+	{name: "rollback-to-an-image-of-the-history", request: Request{Rollback: true, Target: "20261120-1"}, seen: func(o *Observation) {
+		o.live(color.Blue, 32001, blueAddress)
+		o.warm()
+		o.Target = Deployment{ID: "20261120-1", Outcome: Done, Image: "books-ms:0.9"}
+		o.TargetImage = "books-ms@sha256:0900"
+	}},
+	{name: "rollback-to-a-deployment-whose-containers-were-kept", request: Request{Rollback: true, Target: "20261121-2"}, seen: func(o *Observation) {
+		o.live(color.Blue, 32001, blueAddress)
+		o.has(color.Green, "exited")
+		o.Containers[color.Green][0].Deployment = "20261121-1"
+		o.Kept = true
+		o.Target = Deployment{ID: "20261121-2", Restart: "20261121-1", Outcome: Done, Image: "books-ms:1.0"}
 	}},
 	{name: "interrupted-deployment", seen: func(o *Observation) {
 		o.live(color.Blue, 32001, blueAddress)
@@ -193,6 +233,33 @@ func TestAPlanIsRefusedWhenItCannotBeMadeSafely(t *testing.T) {
 			want: ErrNothingKept,
 			says: "nothing to roll back to: no container of green is left, and the history names no image",
 			hint: "bg deploy books-ms --image IMAGE",
+		},
+		{
+			name:    "rollback to a deployment that failed",
+			request: Request{Rollback: true, Target: "20261120-1"}, seen: func(o *Observation) {
+				o.live(color.Blue, 32001, blueAddress)
+				o.Target = Deployment{ID: "20261120-1", Outcome: Failed}
+			},
+			want: ErrNothingKept, says: "nothing to roll back to: deployment 20261120-1 was never live: failed", hint: "bg history books-ms",
+		},
+		{
+			name:    "rollback to what is live",
+			request: Request{Rollback: true, Target: "20261120-1"}, seen: func(o *Observation) {
+				o.live(color.Blue, 32001, blueAddress)
+				o.Containers[color.Blue][0].Deployment = "20261120-1"
+				o.Target = Deployment{ID: "20261120-1", Outcome: Done}
+			},
+			want: ErrNothingKept, says: "nothing to roll back to: deployment 20261120-1 is what is live", hint: "bg history books-ms",
+		},
+		{
+			name:    "rollback to an image that is lost",
+			request: Request{Rollback: true, Target: "20261120-1"}, seen: func(o *Observation) {
+				o.live(color.Blue, 32001, blueAddress)
+				o.Target = Deployment{ID: "20261120-1", Outcome: Done, Image: "books-ms:0.9"}
+			},
+			want: ErrNothingKept,
+			says: "nothing to roll back to: the image of deployment 20261120-1, books-ms:0.9, is not on this Engine any more, and it was in no registry",
+			hint: "build it again and bg deploy books-ms --image IMAGE",
 		},
 	}
 	for _, tt := range tests {

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"bg/hint"
+	"bg/integration"
 )
 
 // probeTimeout is how long one readiness request may take.
@@ -33,10 +34,10 @@ func (r *run) ready(ctx context.Context, step Step) error {
 func (r *run) readyAt(ctx context.Context, step Step, url string) error {
 	lastErr := errors.New("no answer yet")
 	for passes := 0; ; {
-		err := probe(ctx, url)
+		err := askReady(ctx, url)
 		switch {
 		case err == nil:
-			if passes++; passes >= r.Settings.Health.Passes {
+			if passes++; passes >= r.passes() {
 				return nil
 			}
 		case ctx.Err() == nil && err.Error() != lastErr.Error():
@@ -52,13 +53,13 @@ func (r *run) readyAt(ctx context.Context, step Step, url string) error {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return hint.Wrap(fmt.Errorf("%w: %w", context.Cause(ctx), lastErr), "is health.path in bg.yml right, and does the service answer there?")
+			return hint.Default(fmt.Errorf("%w: %w", context.Cause(ctx), lastErr), "is health.path in bg.yml right, and does the service answer there?")
 		}
 	}
 }
 
-// probe asks url once; any status from 200 to 399 is ready.
-func probe(ctx context.Context, url string) error {
+// askReady asks url once; any status from 200 to 399 is ready.
+func askReady(ctx context.Context, url string) error {
 	ctx, done := context.WithTimeout(ctx, probeTimeout)
 	defer done()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
@@ -70,11 +71,12 @@ func probe(ctx context.Context, url string) error {
 		return err
 	}
 	defer answer.Body.Close()
-	if _, err := io.Copy(io.Discard, io.LimitReader(answer.Body, 1<<20)); err != nil {
+	body, err := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
+	if err != nil {
 		return fmt.Errorf("GET %s: %w", url, err)
 	}
 	if answer.StatusCode < 200 || answer.StatusCode > 399 {
-		return fmt.Errorf("GET %s answered %s", url, answer.Status)
+		return &integration.AnswerError{URL: url, Status: answer.Status, Want: "200 to 399", Body: integration.Excerpt(string(body))}
 	}
 	return nil
 }
@@ -84,4 +86,13 @@ func probe(ctx context.Context, url string) error {
 var readiness = &http.Client{
 	Transport:     &http.Transport{DisableKeepAlives: true},
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+}
+
+// passes returns how many good answers in a row make an instance ready. One that
+// is warm has been ready all along.
+func (r *run) passes() int {
+	if r.plan.Warm {
+		return 1
+	}
+	return r.Settings.Health.Passes
 }

@@ -3,7 +3,6 @@ package deploy
 import (
 	"encoding/json"
 	"regexp"
-	"strings"
 	"testing"
 	"time"
 
@@ -29,7 +28,20 @@ func record() Deployment {
 		},
 		Undo:     []Record{{Step: Switch, Color: color.Green, Started: started.Add(3 * time.Second), Duration: "12ms", Error: "nginx refuses"}},
 		Warnings: []string{"the journal could not be finished"},
-		Evidence: "books-ms-green:\npanic: no database\n",
+		Kept:     true, Containers: []string{"0123456789ab"}, Addresses: []string{"10.0.0.1:32002"},
+		Resumed: []Resumption{{By: Who{User: "ann", Host: "laptop", PID: 12}, At: started.Add(time.Second)}},
+		Paused:  &started, Committed: &ended,
+		Before: &NginxFiles{
+			Upstreams: NginxFile{Path: "/etc/nginx/upstreams/books-ms.conf", Text: "upstream books-ms { server 10.0.0.1:32001; }\n"},
+			Includes:  NginxFile{Path: "/etc/nginx/includes/books-ms.conf", Absent: true},
+			Servers:   []string{"10.0.0.1:32001"},
+		},
+		Evidence: &Evidence{
+			Answer: &Answer{From: "http://localhost:8000/books", Status: "500 Internal Server Error", Want: "200", Body: "no database"},
+			Checks: []FailingCheck{{Of: "books-ms-green at 172.17.0.1:32768", Name: "Service 'books-ms-green' check", Status: "critical", Output: "connection refused"}},
+			Nginx:  []string{"2026/11/21 01:02:03 [error] 7#7: *1 connect() failed"},
+			Logs:   []ContainerLog{{Container: "books-ms-green", Lines: []string{"panic: no database"}}},
+		},
 	}
 }
 
@@ -58,9 +70,23 @@ func TestAShortRecordLeavesOutWhatIsNotKnown(t *testing.T) {
 
 func TestIDsSortByTimeAndAreUTC(t *testing.T) {
 	moment := time.Date(2026, 11, 21, 3, 2, 3, 0, time.FixedZone("east", 2*60*60))
-	id, later := newID(moment), newID(moment.Add(time.Second))
+	id, later := newID(moment, ""), newID(moment.Add(time.Second), "")
 	if !regexp.MustCompile(`^20261121-010203-[0-9a-f]{4}$`).MatchString(id) || later <= id {
 		t.Errorf("%s, then %s", id, later)
+	}
+}
+
+func TestAnIDSortsAfterTheNewestOneAlsoWhenTheClockIsBehind(t *testing.T) {
+	now := time.Date(2026, 11, 21, 1, 2, 3, 0, time.UTC)
+	for _, newest := range []string{newID(now, ""), newID(now.Add(time.Hour), ""), "20301231-235959-ffff"} {
+		if id := newID(now, newest); id <= newest {
+			t.Errorf("%s is not after %s", id, newest)
+		}
+	}
+	for _, newest := range []string{"", "by hand", "20250101-000000-ffff"} {
+		if id := newID(now, newest); id[:15] != "20261121-010203" {
+			t.Errorf("%s after %q", id, newest)
+		}
 	}
 }
 
@@ -68,15 +94,5 @@ func TestTheOriginIsTheDeploymentThatCreatedTheContainers(t *testing.T) {
 	created, again := Deployment{ID: "1"}, Deployment{ID: "2", Restart: "1"}
 	if created.Origin() != "1" || again.Origin() != "1" {
 		t.Errorf("%s, %s", created.Origin(), again.Origin())
-	}
-}
-
-func TestEvidenceIsTheEndOfALog(t *testing.T) {
-	long := strings.Repeat("a", maxEvidence) + "the end"
-	if kept := last(long, maxEvidence); len(kept) != maxEvidence || !strings.HasSuffix(kept, "the end") {
-		t.Errorf("kept %d bytes", len(kept))
-	}
-	if last("short", maxEvidence) != "short" {
-		t.Error("a short log was cut")
 	}
 }

@@ -5,22 +5,21 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"bg/color"
 	"bg/engine"
 	"bg/hint"
+	"bg/internal/fault"
+	"bg/probe"
 	"bg/proxy"
 	"bg/registry"
 )
 
-// logLines is how much of each container's log a failure keeps.
-const logLines = 200
-
-// evidenceTimeout is how long reading the logs of a failure may take.
-const evidenceTimeout = 5 * time.Second
+// saveTimeout is how long an undo waits for the journal.
+const saveTimeout = 3 * time.Second
 
 // ErrInterrupted is the cause of a context that a signal cancelled.
 var ErrInterrupted = errors.New("interrupted")
@@ -57,14 +56,17 @@ type run struct {
 	seen    Observation
 	lock    *registry.Lock
 	record  *Deployment
+	earlier string // the ID of the newest deployment before this one
 
 	containers []engine.Container // of the new color
 	addresses  []string           // where they are registered
 	changes    map[color.Color]proxy.Change
 	undo       []undoing
 	committed  bool
-	output     string      // of the tests of this step
-	guardOff   atomic.Bool // the new containers may stop now
+	probe      *probe.Watch
+	preparing  sync.WaitGroup // what is done ahead of the switch
+	output     string         // of the tests of this step
+	guardOff   atomic.Bool    // the new containers may stop now
 }
 
 // undoing is how a step that was done is undone.
@@ -74,12 +76,29 @@ type undoing struct {
 }
 
 func newRun(d *Deployer, request Request, plan Plan, seen Observation, lock *registry.Lock) *run {
-	now := time.Now().UTC()
-	record := &Deployment{
-		ID: newID(now), Service: plan.Service, From: plan.From, To: plan.To, Image: plan.Image,
+	return &run{Deployer: d, request: request, plan: plan, seen: seen, lock: lock, changes: map[color.Color]proxy.Change{}}
+}
+
+// begin returns the document of a new deployment, which comes after newest.
+func begin(request Request, plan Plan, newest string) *Deployment {
+	now := fault.Now().UTC()
+	return &Deployment{
+		ID: newID(now, newest), Service: plan.Service, From: plan.From, To: plan.To, Image: plan.Image, Pin: plan.Pin,
 		Rollback: request.Rollback, By: request.By, Config: request.Config, Started: now, Outcome: Running,
 	}
-	return &run{Deployer: d, request: request, plan: plan, seen: seen, lock: lock, record: record, changes: map[color.Color]proxy.Change{}}
+}
+
+// warm takes over containers that were never stopped.
+func (r *run) warm() {
+	r.containers = r.seen.Containers[r.plan.To]
+	r.record.Kept, r.record.Warm, r.record.Containers = true, true, ids(r.containers)
+	r.record.Restart, r.record.ImageID = r.containers[0].Deployment, r.containers[0].ImageID
+}
+
+// undoes remembers how a step is undone. A step that is taken again is undone once.
+func (r *run) undoes(step Step, do func(context.Context) (string, error)) {
+	r.undo = slices.DeleteFunc(r.undo, func(u undoing) bool { return u.step.Verb == step.Verb })
+	r.undo = append(r.undo, undoing{step, do})
 }
 
 // execute takes the steps of the plan one by one. It holds no decisions: the
@@ -92,6 +111,7 @@ func (r *run) execute(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	r.beginProbe(ctx)
 	for _, step := range r.plan.Steps {
 		err := r.take(ctx, step, cancel)
 		switch {
@@ -100,25 +120,71 @@ func (r *run) execute(ctx context.Context) error {
 		case err != nil:
 			// What follows depends on it: a color is only stopped when its last
 			// request has ended.
-			r.warn(fmt.Errorf("%s: %w (%s is live; when nothing is left at %s: docker stop %s)",
-				step.Verb, err, r.plan.To, r.plan.From, names(r.seen.Containers[r.plan.From])))
+			r.warn(hint.Wrap(fmt.Errorf("%s: %w (%s is live)", step.Verb, err, r.plan.To),
+				fmt.Sprintf("bg resume %s does the rest, and so does the next deployment; when nothing is left at %s: docker stop %s",
+					r.plan.Service, r.plan.From, names(r.seen.Containers[r.plan.From]))))
+			r.record.Left = step.Verb
 			return r.finish(ctx, Done, "")
 		}
 	}
-	return r.finish(ctx, Done, "")
+	if r.plan.Until == "" {
+		r.record.Left = ""
+		return r.finish(ctx, Done, "")
+	}
+	if err := r.pause(ctx); err != nil && !r.committed {
+		return r.fail(ctx, Step{Verb: r.plan.Until, Color: r.plan.To}, err)
+	} else if err != nil {
+		r.warn(err)
+	}
+	return nil
 }
 
-// take takes one step: the intent goes to the journal before it, the
-// observation after it.
+// pause leaves the deployment as it is, for somebody to resume or abort.
+func (r *run) pause(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	r.preparing.Wait() // what it has in nginx's container is gone then
+	r.endProbe()
+	now := time.Now().UTC()
+	was := r.record.Outcome
+	r.record.Outcome, r.record.Paused = Paused, &now
+	if err := r.save(ctx); err != nil {
+		r.record.Outcome, r.record.Paused = was, nil
+		return err
+	}
+	r.Report(Event{Time: now, Kind: Finished, Deployment: r.record})
+	return nil
+}
+
+// intend puts into the document what undoing or resuming a step needs, before it
+// is begun.
+func (r *run) intend(step Step) {
+	switch {
+	case step.Verb == Start && r.plan.Restart && !r.record.Kept:
+		again := r.seen.Containers[step.Color]
+		r.record.Kept, r.record.Restart, r.record.Containers = true, again[0].Deployment, ids(again)
+	case step.Verb == Switch && step.Color == r.plan.To && r.record.Before == nil:
+		r.record.Before = kept(r.seen.Proxy)
+	}
+}
+
+// take takes one step. The intent goes to the journal before it; what was
+// observed goes there with the next step's intent, in one transaction: a step
+// whose observation is missing is taken again, which every step can be.
 func (r *run) take(ctx context.Context, step Step, cancel context.CancelCauseFunc) error {
 	started := time.Now()
+	r.intend(step)
 	r.record.Steps = append(r.record.Steps, Record{Step: step.Verb, Color: step.Color, Cause: step.Cause, Started: started.UTC()})
 	entry := &r.record.Steps[len(r.record.Steps)-1]
+	r.probe.Step(string(step.Verb))
 	r.Report(Event{Time: started, Kind: Begin, Step: step.Verb, Color: step.Color, Message: step.Cause})
 	var observed string
 	err := r.save(ctx)
 	if err == nil {
-		observed, err = r.step(ctx, step, cancel)
+		fault.Point("before", string(step.Verb))
+		observed, err = r.hooked(ctx, step, func() (string, error) { return r.step(ctx, step, cancel) })
+		fault.Point("after", string(step.Verb))
 	}
 	if err != nil && ctx.Err() != nil && !errors.Is(err, errUncertain) {
 		err = context.Cause(ctx) // an interrupt, a lost lock, a container that died
@@ -154,6 +220,7 @@ func (r *run) step(ctx context.Context, step Step, cancel context.CancelCauseFun
 		return r.drain(ctx, step)
 	case Stop:
 		return r.stop(ctx, step)
+	case Remove: // only undone, never done
 	}
 	return "", fmt.Errorf("no such step: %s", step.Verb)
 }
@@ -163,11 +230,12 @@ func (r *run) step(ctx context.Context, step Step, cancel context.CancelCauseFun
 func (r *run) fail(ctx context.Context, step Step, cause error) error {
 	undoing, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), r.Settings.UndoTimeout+r.Settings.DrainTimeout, errors.New("the time for the undo is over"))
 	defer cancel()
-	r.keepEvidence(undoing)
+	r.preparing.Wait()
+	r.keepEvidence(undoing, cause)
 	failure := &StepError{Verb: step.Verb, Err: cause}
 	if errors.Is(cause, registry.ErrLost) {
 		r.release(undoing, r.lock)
-		failure.Undo = r.regain(undoing)
+		failure.Undo = hint.Wrap(r.unchanged(undoing), "bg status "+r.plan.Service+" says what serves")
 	}
 	switch {
 	case failure.Undo != nil:
@@ -195,41 +263,65 @@ func (r *run) fail(ctx context.Context, step Step, cause error) error {
 // failure: the new color is never stopped while nginx may still send to it.
 func (r *run) undoAll(ctx context.Context) error {
 	for _, u := range slices.Backward(r.undo) {
-		started := time.Now()
-		r.Report(Event{Time: started, Kind: Undoing, Step: u.step.Verb, Color: u.step.Color})
-		observed, err := u.do(ctx)
-		entry := Record{Step: u.step.Verb, Color: u.step.Color, Started: started.UTC(), Duration: seconds(time.Since(started)), Observed: observed}
-		if err != nil {
-			entry.Error = err.Error()
-			r.record.Undo = append(r.record.Undo, entry)
-			return fmt.Errorf("%s: %w", u.step.Verb, err)
+		if err := r.undoOne(ctx, u); err != nil {
+			return err
 		}
-		r.record.Undo = append(r.record.Undo, entry)
-		r.Report(Event{Time: time.Now(), Kind: Undone, Step: u.step.Verb, Color: u.step.Color, Message: observed, Seconds: time.Since(started).Seconds()})
 	}
 	return nil
 }
 
-// keepEvidence keeps the end of the new containers' logs before these are
-// removed.
-func (r *run) keepEvidence(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, evidenceTimeout) // an undo cannot wait for logs
+// undoOne undoes one step. Its intent goes to the journal first, when Consul
+// answers: an undo cannot wait for that. It ends when Consul says that the
+// service is not ours any more.
+func (r *run) undoOne(ctx context.Context, u undoing) error {
+	started := time.Now()
+	r.probe.Step("undo " + string(u.step.Verb))
+	r.Report(Event{Time: started, Kind: Undoing, Step: u.step.Verb, Color: u.step.Color, Message: u.step.Cause})
+	r.record.Undo = append(r.record.Undo, Record{Step: u.step.Verb, Color: u.step.Color, Cause: u.step.Cause, Started: started.UTC()})
+	entry := &r.record.Undo[len(r.record.Undo)-1]
+	observed, err := "", r.saveSoon(ctx)
+	if err == nil {
+		fault.Point("before", "undo-"+undoes(u.step.Verb))
+		observed, err = u.do(ctx)
+		fault.Point("after", "undo-"+undoes(u.step.Verb))
+	}
+	entry.Duration, entry.Observed = seconds(time.Since(started)), observed
+	if err != nil {
+		entry.Error = err.Error()
+		return fmt.Errorf("%s: %w", u.step.Verb, err)
+	}
+	r.Report(Event{Time: time.Now(), Kind: Undone, Step: u.step.Verb, Color: u.step.Color, Message: observed, Seconds: time.Since(started).Seconds()})
+	return nil
+}
+
+// undoes returns the name of the step that a verb of an undo undoes.
+func undoes(verb Verb) string {
+	if verb == Remove || verb == Stop {
+		return string(Start)
+	}
+	return string(verb)
+}
+
+// saveSoon writes the document if that can be done soon. It fails only when
+// Consul says that the lock is not held.
+func (r *run) saveSoon(ctx context.Context) error {
+	if r.lock == nil {
+		return nil // given up to find out what a commit did, and not taken again
+	}
+	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
 	defer cancel()
-	var all strings.Builder
-	for _, c := range r.containers {
-		text, err := r.Engine.Logs(ctx, c.ID, logLines)
-		if err != nil {
-			text = err.Error()
-		}
-		fmt.Fprintf(&all, "%s:\n%s\n", c.Name, text)
+	err := r.save(ctx)
+	if err == nil || errors.Is(err, registry.ErrConflict) {
+		return err
 	}
-	if r.record.Evidence = last(all.String(), maxEvidence); r.record.Evidence != "" {
-		r.Report(Event{Time: time.Now(), Kind: Log, Message: r.record.Evidence})
-	}
+	r.warn(err)
+	return nil
 }
 
 // finish writes the outcome.
 func (r *run) finish(ctx context.Context, outcome Outcome, reason string) error {
+	r.preparing.Wait()
+	r.endProbe()
 	ended := time.Now().UTC()
 	r.record.Ended, r.record.Outcome, r.record.Reason = &ended, outcome, reason
 	// The end is written also when an interrupt came after the commit.
@@ -237,7 +329,7 @@ func (r *run) finish(ctx context.Context, outcome Outcome, reason string) error 
 	defer cancel()
 	err := r.save(ctx)
 	if err == nil {
-		err = r.Journal.Prune(ctx, r.plan.Service, r.Settings.History)
+		err = r.prune(ctx, r.plan.Service, r.Settings.History)
 	}
 	if err != nil && r.committed {
 		r.warn(fmt.Errorf("finish the journal: %w", err))
@@ -252,6 +344,7 @@ func (r *run) save(ctx context.Context) error {
 	if r.lock == nil {
 		return errors.New("the lock is not held")
 	}
+	r.lock.At(r.record.ID, r.record.doing())
 	document, err := r.record.document()
 	if err != nil {
 		return err
@@ -265,6 +358,8 @@ func (r *run) warn(err error) {
 	if h := hint.Of(err); h != "" {
 		message += "; " + h
 	}
-	r.record.Warnings = append(r.record.Warnings, message)
+	if !slices.Contains(r.record.Warnings, message) { // a deployment that is resumed sees the same again
+		r.record.Warnings = append(r.record.Warnings, message)
+	}
 	r.Report(Event{Time: time.Now(), Kind: Warning, Message: message})
 }

@@ -1,7 +1,9 @@
 package deploy
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -157,6 +159,78 @@ func TestWhatEndsADeploymentFromOutsideIsItsReasonAndEverythingIsUndone(t *testi
 	}
 }
 
+func TestALostLockIsTakenAgainForTheUndoAlsoWhenARefusedWriteTellsOfIt(t *testing.T) {
+	for _, at := range []string{"pretest", "posttest", "commit"} {
+		t.Run("lost in "+at, func(t *testing.T) {
+			w, d := newWorld(t, color.Blue)
+			d.Journal = scriptedJournal{d.Journal, w, func(real func() error) error { return real() }}
+			w.script[at] = func(context.Context) error { w.loseLock(); return nil }
+			_, err := d.Deploy(t.Context(), w.request())
+			if failed, ok := errors.AsType[*StepError](err); !ok || failed.Undo != nil || !errors.Is(err, registry.ErrLost) {
+				t.Fatalf("%v", err)
+			}
+			w.serving(d, color.Blue)
+			w.unlocked()
+			if kept := w.journal(); kept.Outcome != Failed || w.running(d, color.Green) != 0 {
+				t.Errorf("recorded: %+v", kept)
+			}
+		})
+	}
+}
+
+func TestWhoLostTheLockTouchesNothingThatSomebodyElseHadMeanwhile(t *testing.T) {
+	now := time.Now().UTC()
+	for name, change := range map[string]func(*Deployment){
+		"the newest deployment is another one, and is paused": func(d *Deployment) { d.ID, d.Outcome = "29990101-000000-0000", Paused },
+		"somebody ended it":               func(d *Deployment) { d.Outcome, d.Ended = Aborted, &now },
+		"somebody resumed it and held it": func(d *Deployment) { d.Outcome, d.Resumed = Paused, []Resumption{{At: now}} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, d := newWorld(t, color.Blue)
+			var theirs []byte
+			w.script["posttest"] = func(ctx context.Context) error {
+				var other Deployment
+				if err := json.Unmarshal(must(d.Journal.Newest(ctx, w.service))(t), &other); err != nil {
+					return err
+				}
+				change(&other)
+				theirs = must(other.document())(t)
+				w.put("deploy", string(theirs))
+				w.loseLock()
+				return nil
+			}
+			_, err := d.Deploy(t.Context(), w.request())
+			if failed, ok := errors.AsType[*StepError](err); !ok || !errors.Is(failed.Undo, errMoved) || !strings.Contains(hint.Of(err), "bg status") {
+				t.Fatalf("%v", err)
+			}
+			w.called(upToPosttest)
+			w.unlocked()
+			if now := must(d.Journal.Newest(t.Context(), w.service))(t); !bytes.Equal(now, theirs) {
+				t.Errorf("their document became %s", now)
+			}
+		})
+	}
+}
+
+func TestALockThatIsLostBeforeTheFirstWriteLeavesNothingToUndo(t *testing.T) {
+	w, d := newWorld(t, color.None)
+	before := must(d.Deploy(t.Context(), w.request()))(t)
+	report := d.Report
+	d.Report = func(e Event) {
+		if report(e); e.Kind == Planned {
+			w.loseLock()
+		}
+	}
+	deployed, err := d.Deploy(t.Context(), w.request())
+	if failed, ok := errors.AsType[*StepError](err); !ok || failed.Undo != nil || !errors.Is(err, registry.ErrLost) {
+		t.Fatalf("%v", err)
+	}
+	if kept := w.journal(); kept.ID != deployed.ID || kept.ID == before.ID || kept.Outcome != Failed {
+		t.Errorf("recorded: %+v", kept)
+	}
+	w.unlocked()
+}
+
 // loseLock ends the session that holds the service.
 func (w *world) loseLock() {
 	pair, _ := must2(w.consul.KV().Get(w.service+"/lock", nil))(w.T)
@@ -293,7 +367,15 @@ func TestWhatFailsAfterTheCommitIsAWarningThatSaysHowToFinish(t *testing.T) {
 					t.Errorf("not said: %s: %s", want, said)
 				}
 			}
-			if kept := w.journal(); kept.Outcome != Done || len(kept.Warnings) != 1 {
+			if kept := w.journal(); kept.Outcome != Done || len(kept.Warnings) != 1 || !kept.Open() {
+				t.Errorf("recorded: %+v", kept)
+			}
+			delete(w.script, tt.fails)
+			if _, err := d.Resume(t.Context(), w.request()); err != nil || w.running(d, color.Blue) != 0 {
+				t.Errorf("a resume has to do the rest: %v", err)
+			}
+			w.serving(d, color.Green)
+			if kept := w.journal(); kept.Open() {
 				t.Errorf("recorded: %+v", kept)
 			}
 		})
@@ -410,6 +492,20 @@ func TestAContainerThatNeverAnswersIsNotReady(t *testing.T) {
 		t.Fatalf("%v", err)
 	}
 	w.serving(d, color.Blue)
+}
+
+func TestAContainerThatDiesWhileItIsAskedTellsWhatToDoItself(t *testing.T) {
+	w, d := newWorld(t, color.Blue)
+	e := d.Engine.(*scriptedEngine)
+	w.script["healthy green"] = func(context.Context) error {
+		e.servers[e.containers[color.Green][0].ID].Config.Handler = http.NotFoundHandler()
+		close(e.died)
+		return nil
+	}
+	_, err := d.Deploy(t.Context(), w.request())
+	if hint.Of(err) != "docker logs it" {
+		t.Errorf("%v; hint: %s", err, hint.Of(err))
+	}
 }
 
 func TestWhileItIsNotKnownWhatIsThereNothingIsChanged(t *testing.T) {

@@ -1,10 +1,10 @@
 package deploy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 	"time"
@@ -13,12 +13,10 @@ import (
 	"bg/engine"
 	"bg/hint"
 	"bg/integration"
+	"bg/internal/fault"
 	"bg/proxy"
 	"bg/registry"
 )
-
-// errUncertain says that Consul did not tell whether it made the commit.
-var errUncertain = errors.New("it is unknown whether Consul recorded the new color")
 
 // proxyLockWait is how long another service's switch of the same nginx may take.
 const proxyLockWait = time.Minute
@@ -31,48 +29,63 @@ func (r *run) start(ctx context.Context, step Step) (string, error) {
 	limited, done := context.WithTimeoutCause(ctx, r.Settings.StartTimeout, fmt.Errorf("not started within %s", r.Settings.StartTimeout))
 	defer done()
 	var err error
+	r.undoes(step, r.downNew)
 	if r.plan.Restart {
-		kept := r.seen.Containers[step.Color]
-		r.record.Restart = kept[0].Deployment
-		r.undo = append(r.undo, undoing{step, func(ctx context.Context) (string, error) { return r.stopAgain(ctx, kept) }})
-		r.containers, err = r.Engine.Restart(limited, kept)
+		r.containers, err = r.Engine.Restart(limited, r.record.ours(r.seen))
 	} else {
-		r.undo = append(r.undo, undoing{step, r.removeNew})
 		source := r.Source
-		if r.plan.Image != r.seen.Image {
-			source.Image, source.Tag = r.plan.Image, "" // a rollback to an image of the history
+		if r.plan.Image != r.seen.Image || r.plan.Pin != "" {
+			source.Image, source.Tag = cmp.Or(r.plan.Pin, r.plan.Image), "" // a rollback to an image of the history
 		}
 		r.containers, err = r.Engine.Start(limited, source, step.Color, r.record.ID)
 	}
 	if err != nil {
 		return "", waited(limited, err)
 	}
-	r.record.ImageID = r.containers[0].ImageID
+	r.record.ImageID, r.record.Containers = r.containers[0].ImageID, ids(r.containers)
+	if r.record.Digest, err = r.Engine.Digest(limited, r.record.ImageID); err != nil {
+		return "", waited(limited, err)
+	}
 	return "started " + names(r.containers), nil
+}
+
+// downNew takes the new color down again.
+func (r *run) downNew(ctx context.Context) (string, error) {
+	r.guardOff.Store(true)
+	if r.record.Kept {
+		return r.stopAgain(ctx, r.record.ours(r.seen))
+	}
+	return r.removeNew(ctx)
 }
 
 // removeNew removes what this deployment created: a version that failed is
 // nothing to roll back to.
 func (r *run) removeNew(ctx context.Context) (string, error) {
-	r.guardOff.Store(true)
 	all, err := r.Engine.List(ctx, r.Source, r.plan.To)
 	if err != nil {
 		return "", err
 	}
 	created := slices.DeleteFunc(all, func(c engine.Container) bool { return c.Deployment != r.record.ID })
-	stopped, err := r.Engine.Stop(ctx, created, r.Settings.StopTimeout)
-	if err != nil {
-		return "", err
+	if len(created) > 0 {
+		stopped, err := r.Engine.Stop(ctx, created, r.Settings.StopTimeout)
+		if err != nil {
+			return "", err
+		}
+		fault.Point("in", "undo-start")
+		if err := r.Engine.Remove(ctx, stopped); err != nil {
+			return "", err
+		}
 	}
-	if err := r.Engine.Remove(ctx, stopped); err != nil {
-		return "", err
-	}
-	return "removed " + names(created), r.waitGone(ctx, r.plan.To, created)
+	// Also when a bg that was killed here has removed them: they may still be registered.
+	gone := append(slices.Clone(created), engine.Container{Deployment: r.record.ID})
+	return "removed " + names(created), r.waitGone(ctx, r.plan.To, gone)
 }
 
 // stopAgain stops the kept containers that were started again.
 func (r *run) stopAgain(ctx context.Context, kept []engine.Container) (string, error) {
-	r.guardOff.Store(true)
+	if len(kept) == 0 {
+		return "its containers are gone", nil
+	}
 	now, err := r.Engine.Refresh(ctx, kept)
 	if err != nil {
 		return "", err
@@ -116,6 +129,7 @@ func (r *run) settled(ctx context.Context, step Step) error {
 	if err := r.Engine.Healthy(ctx, r.containers); err != nil {
 		return fmt.Errorf("health of %s: %w", names(r.containers), err)
 	}
+	fault.Point("in", "register")
 	var err error
 	if r.containers, err = r.Engine.Refresh(ctx, r.containers); err != nil {
 		return err
@@ -131,6 +145,7 @@ func (r *run) settled(ctx context.Context, step Step) error {
 	if err := r.registered(ctx, step); err != nil {
 		return err
 	}
+	r.prepare(ctx, step)
 	return r.ready(ctx, step)
 }
 
@@ -148,9 +163,10 @@ func (r *run) registered(ctx context.Context, step Step) error {
 		return m.complete()
 	})
 	if err != nil {
-		return hint.Wrap(fmt.Errorf("%s in Consul: %w: %s", name, err, m.lack()), m.advice(name))
+		return hint.Default(fmt.Errorf("%s in Consul: %w: %s", name, err, m.lack()), m.advice(name))
 	}
 	r.addresses = m.addresses()
+	r.record.Addresses = r.addresses
 	return nil
 }
 
@@ -178,6 +194,7 @@ func (r *run) switchTo(ctx context.Context, step Step) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	r.preparing.Wait()
 	var change proxy.Change
 	err = r.alone(ctx, step, func(ctx context.Context) error {
 		// Rendered inside the lock: another service's switch changes the
@@ -190,14 +207,17 @@ func (r *run) switchTo(ctx context.Context, step Step) (string, error) {
 			return err
 		}
 		r.changes[step.Color] = change
+		r.switched(ctx, change, step.Color)
 		if step.Color == r.plan.To {
-			r.undo = append(r.undo, undoing{step, func(ctx context.Context) (string, error) { return r.switchBack(ctx, step, change) }})
+			r.undoes(step, r.switchBack)
+		} else {
+			r.seen.Proxy.Files, r.seen.Proxy.Upstreams = files, want
 		}
 		return nil
 	})
 	if err != nil {
 		if errors.Is(err, proxy.ErrRestore) {
-			r.undo = append(r.undo, undoing{step, func(context.Context) (string, error) { return "", err }})
+			r.undoes(step, func(context.Context) (string, error) { return "", err })
 		}
 		return "", err
 	}
@@ -206,7 +226,7 @@ func (r *run) switchTo(ctx context.Context, step Step) (string, error) {
 
 // want returns the addresses that nginx has to send to for color c.
 func (r *run) want(c color.Color) ([]string, error) {
-	if c == r.plan.To {
+	if c == r.plan.To && len(r.addresses) > 0 { // none when what is live is only finished
 		return r.addresses, nil
 	}
 	m := matching(r.seen.Containers[c], r.seen.Instances[c])
@@ -266,17 +286,25 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// switchBack puts the previous files back, and waits until no worker is left
-// that sends to the new color, so that this one can be stopped.
-func (r *run) switchBack(ctx context.Context, step Step, change proxy.Change) (string, error) {
+// switchBack makes nginx send to the old color again, whatever its files say, and
+// waits until no worker is left that sends to the new one, so that this can be
+// stopped.
+func (r *run) switchBack(ctx context.Context) (string, error) {
+	step := Step{Verb: Switch, Color: r.plan.To}
 	var back proxy.Change
-	err := r.alone(ctx, step, func(ctx context.Context) (err error) {
-		back, err = r.Proxy.Restore(ctx, change)
+	err := r.alone(ctx, step, func(ctx context.Context) error {
+		files, err := r.backFiles(ctx)
+		if err != nil {
+			return err
+		}
+		back, err = r.Proxy.Restore(ctx, proxy.Change{Previous: files})
+		r.switched(ctx, back, color.Next(step.Color))
 		return err
 	})
 	if err != nil {
 		return "", err
 	}
+	fault.Point("in", "undo-switch")
 	limited, done := context.WithTimeout(ctx, r.Settings.DrainTimeout)
 	defer done()
 	drained, err := r.Proxy.Drain(limited, back, r.draining(step))
@@ -288,84 +316,17 @@ func (r *run) switchBack(ctx context.Context, step Step, change proxy.Change) (s
 	return back.String() + "; " + drained.String(), nil
 }
 
-// commit records the new color. What Consul did is found out when its answer
-// was lost, because everything after depends on it.
-func (r *run) commit(ctx context.Context) (string, error) {
-	if err := context.Cause(ctx); err != nil {
-		return "", err
+// backFiles returns the files with which nginx sends to the old color: those
+// that it had, or new ones when the old color is elsewhere by now.
+func (r *run) backFiles(ctx context.Context) (proxy.Files, error) {
+	if before := r.record.Before; before != nil && before.usable(r.plan.From, r.seen) {
+		return before.files(r.plan.From), nil
 	}
-	// From here on an interrupt comes too late.
-	ctx, done := context.WithTimeout(context.WithoutCancel(ctx), r.Settings.UndoTimeout)
-	defer done()
-	// What is written with the color says that the deployment has happened: bg
-	// may be killed before it writes again.
-	r.record.Outcome = Done
-	document, err := r.record.document()
+	want, err := r.want(r.plan.From)
 	if err != nil {
-		return "", err
+		return proxy.Files{}, err
 	}
-	set := r.Colors.SetOp(r.plan.Service, r.seen.Live, r.plan.To)
-	err = r.Journal.Save(ctx, r.lock, r.plan.Service, r.record.ID, document, set)
-	if err != nil {
-		if err = r.settle(ctx, err); err != nil {
-			r.record.Outcome = Running
-			return "", err
-		}
-	}
-	r.committed, r.undo = true, nil
-	r.guardOff.Store(true)
-	return fmt.Sprintf("%s = %s", set.KV.Key, r.plan.To), nil
-}
-
-// settle decides what a commit that returned err has done: nil when Consul
-// recorded the color all the same, err when it surely did not and never will,
-// and errUncertain when there is no telling. A transaction may still be on its
-// way; it depends on the lock's session, so the end of that is the end of it.
-func (r *run) settle(ctx context.Context, err error) error {
-	var dial *net.OpError
-	if errors.Is(err, registry.ErrConflict) || errors.As(err, &dial) && dial.Op == "dial" {
-		return err
-	}
-	for r.lock != nil {
-		if r.lock.Release(ctx) == nil {
-			r.lock = nil
-		} else if !pause(ctx, time.Second) {
-			return fmt.Errorf("%w: %w", errUncertain, err)
-		}
-	}
-	if again := r.regain(ctx); again != nil && !errors.Is(again, errMoved) {
-		return fmt.Errorf("%w: %w", errUncertain, err)
-	} else if again != nil {
-		live, readErr := r.Colors.Live(ctx, r.plan.Service)
-		if readErr == nil && live.Color == r.plan.To {
-			return nil
-		}
-		return fmt.Errorf("%w: %w", errUncertain, err)
-	}
-	return err
-}
-
-// errMoved says that the live color is not what it was when the deployment began.
-var errMoved = errors.New("the live color was changed meanwhile")
-
-// regain takes the service's lock again, and fails when somebody else has it or
-// when the live color has changed since this deployment began.
-func (r *run) regain(ctx context.Context) error {
-	for {
-		_, lock, err := r.Locker.Acquire(ctx, r.Journal.LockKey(r.plan.Service), r.request.holder(r.record.ID), 0, func(registry.Holder) {})
-		if err == nil {
-			r.lock = lock
-			break
-		}
-		if !errors.Is(err, registry.ErrUnreachable) || !pause(ctx, time.Second) {
-			return err
-		}
-	}
-	live, err := r.Colors.Live(ctx, r.plan.Service)
-	if err == nil && live != r.seen.Live {
-		return fmt.Errorf("%w: it is %s", errMoved, live.Color)
-	}
-	return err
+	return r.Proxy.Render(ctx, proxy.RenderInput{Color: r.plan.From, Want: want, Forbid: r.forbid(ctx, r.plan.From, want)})
 }
 
 // drain waits until no worker of nginx is left that may have requests at a
@@ -384,6 +345,7 @@ func (r *run) stop(ctx context.Context, step Step) (string, error) {
 	if _, err := r.Engine.Stop(ctx, old, r.Settings.StopTimeout); err != nil {
 		return "", hint.Wrap(err, "docker stop "+names(old))
 	}
+	fault.Point("in", "stop")
 	return "stopped " + names(old), r.waitGone(ctx, step.Color, old)
 }
 
@@ -424,6 +386,15 @@ func waited(ctx context.Context, err error) error {
 		return fmt.Errorf("%w: %w", context.Cause(ctx), err)
 	}
 	return err
+}
+
+// ids returns the short ids of containers.
+func ids(list []engine.Container) []string {
+	all := make([]string, 0, len(list))
+	for _, c := range list {
+		all = append(all, fmt.Sprintf("%.12s", c.ID))
+	}
+	return all
 }
 
 func names(list []engine.Container) string {

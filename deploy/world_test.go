@@ -23,6 +23,7 @@ import (
 
 	"bg/color"
 	"bg/engine"
+	"bg/hint"
 	"bg/integration"
 	"bg/proxy"
 	"bg/registry"
@@ -55,6 +56,7 @@ func newWorld(t *testing.T, live color.Color) (*world, *Deployer) {
 		w.put("color", live.String())
 		started := must(d.Engine.Start(t.Context(), d.Source, live, ""))(t)
 		d.Proxy.(*scriptedProxy).files = proxy.Files{Color: live, Upstreams: proxy.File{Data: []byte(address(started[0]))}}
+		d.Proxy.(*scriptedProxy).live = live
 	}
 	w.calls = nil
 	return w, d
@@ -67,7 +69,7 @@ func (w *world) deployer() *Deployer {
 		Catalog: registry.NewCatalog(w.consul),
 		Journal: registry.NewJournal(w.consul, ""),
 		Locker:  registry.NewLocker(w.consul, 15*time.Second, log),
-		Engine:  &scriptedEngine{world: w, died: make(chan struct{}), containers: map[color.Color][]engine.Container{}, servers: map[string]*httptest.Server{}},
+		Engine:  &scriptedEngine{world: w, answer: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), died: make(chan struct{}), containers: map[color.Color][]engine.Container{}, servers: map[string]*httptest.Server{}},
 		Proxy:   &scriptedProxy{world: w},
 		Source:  engine.Source{Service: w.service, Catalog: func(c color.Color) string { return w.service + "-" + string(c) }},
 		Settings: Settings{
@@ -182,6 +184,8 @@ func (s scriptedTest) Run(ctx context.Context, _ integration.Target, _ io.Writer
 type scriptedEngine struct {
 	world *world
 	died  chan struct{} // closed when a container of the new color ends
+	// answer is what containers answer that are started from now on.
+	answer http.Handler
 
 	mu         sync.Mutex
 	containers map[color.Color][]engine.Container
@@ -191,6 +195,13 @@ type scriptedEngine struct {
 func (e *scriptedEngine) Image(context.Context, engine.Source, color.Color) (string, error) {
 	return "books-ms:2.0", nil
 }
+
+// HasImage knows every image but the one that the script calls lost.
+func (e *scriptedEngine) HasImage(_ context.Context, ref string) (bool, error) {
+	return ref != "sha256:lost", nil
+}
+
+func (e *scriptedEngine) Digest(context.Context, string) (string, error) { return "", nil }
 
 func (e *scriptedEngine) List(_ context.Context, _ engine.Source, c color.Color) ([]engine.Container, error) {
 	e.mu.Lock()
@@ -260,7 +271,7 @@ func (e *scriptedEngine) Guard(ctx context.Context, _ []engine.Container) error 
 	case <-ctx.Done():
 		return nil
 	case <-e.died:
-		return engine.ErrContainer
+		return hint.Wrap(engine.ErrContainer, "docker logs it")
 	}
 }
 
@@ -283,7 +294,7 @@ func (e *scriptedEngine) color(list []engine.Container) string {
 // run makes containers answer on a new port and registers them.
 func (e *scriptedEngine) run(list []engine.Container) {
 	for i := range list {
-		server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+		server := httptest.NewServer(e.answer)
 		e.world.Cleanup(server.Close)
 		e.servers[list[i].ID] = server
 		list[i].State = "running"
@@ -317,10 +328,11 @@ func (w *world) deregister(id string) {
 type scriptedProxy struct {
 	world *world
 	files proxy.Files
+	live  color.Color // of files, for those who ask meanwhile
 }
 
 func (p *scriptedProxy) Observe(ctx context.Context) (proxy.State, error) {
-	var state proxy.State
+	state := proxy.State{Files: p.files}
 	if data := string(p.files.Upstreams.Data); data != "" {
 		state.Upstreams = strings.Split(data, " ")
 	}
@@ -330,10 +342,20 @@ func (p *scriptedProxy) Observe(ctx context.Context) (proxy.State, error) {
 	return state, nil
 }
 
+func (p *scriptedProxy) Answer(context.Context) proxy.Answer {
+	if len(p.files.Upstreams.Data) == 0 {
+		return proxy.Answer{URL: "http://proxy.invalid"}
+	}
+	return proxy.Answer{URL: "http://proxy.invalid", Status: 200, Color: p.files.Color.String()}
+}
+
 func (p *scriptedProxy) Render(ctx context.Context, in proxy.RenderInput) (proxy.Files, error) {
 	err := p.world.call(ctx, "render "+in.Color.String())
 	return proxy.Files{Color: in.Color, Upstreams: proxy.File{Data: []byte(strings.Join(in.Want, " "))}}, err
 }
+
+// Prepare is no call of its own: it runs beside others.
+func (p *scriptedProxy) Prepare(context.Context, proxy.RenderInput) error { return nil }
 
 func (p *scriptedProxy) Apply(ctx context.Context, files proxy.Files) (proxy.Change, error) {
 	return p.put(ctx, "apply ", files)
@@ -347,9 +369,19 @@ func (p *scriptedProxy) put(ctx context.Context, verb string, files proxy.Files)
 	if err := p.world.call(ctx, verb+files.Color.String()); err != nil {
 		return proxy.Change{}, err
 	}
-	change := proxy.Change{Files: files, Previous: p.files, Reloaded: true}
+	change := proxy.Change{Files: files, Previous: p.files, Reloaded: true, Sent: time.Now()}
 	p.files = files
+	p.world.mu.Lock()
+	defer p.world.mu.Unlock()
+	p.live = files.Color
 	return change, nil
+}
+
+func (p *scriptedProxy) ErrorLines(ctx context.Context, _ time.Time) ([]string, error) {
+	if do := p.world.script["read nginx's log"]; do != nil {
+		return nil, do(ctx)
+	}
+	return []string{"2026/11/21 01:02:03 [error] 7#7: *1 connect() failed"}, nil
 }
 
 // Drain names the color that nginx sends to since the reload.
