@@ -27,8 +27,9 @@ func newApp(s streams) *cli.App {
 			"Settings come from flags, BG_* variables, bg.yml and defaults, in this order.\n" +
 			"Consul is found by CONSUL_HTTP_ADDR and its siblings, Docker by DOCKER_HOST,\n" +
 			"DOCKER_CONTEXT and its siblings.\n\n" +
-			"Exit codes: 0 done; 1 unexpected; 2 usage or configuration; 3 another deployment\n" +
-			"holds the service; 4 Consul, Docker or nginx cannot be reached, nothing was changed;\n" +
+			"Exit codes: 0 done; 1 unexpected, also an abort, repair or gc that stopped half-way and\n" +
+			"can be repeated; 2 usage or configuration; 3 another deployment holds the service;\n" +
+			"4 Consul, Docker or nginx cannot be reached, nothing was changed;\n" +
 			"with everything undone: 11 start, 12 register, 13 pretest, 14 switch, 15 posttest,\n" +
 			"16 commit, 130 interrupted; 20 the undo itself failed: a person must look.",
 		Writer:               s.Out,
@@ -42,7 +43,9 @@ func newApp(s streams) *cli.App {
 		Action:               unknownCommand,
 		Commands: []*cli.Command{
 			currentColorCommand(s), nextColorCommand(s), addressCommand(s),
-			deployCommand(s), rollbackCommand(s),
+			deployCommand(s), resumeCommand(s), abortCommand(s), repairCommand(s), rollbackCommand(s),
+			statusCommand(s), planCommand(s), historyCommand(s), reportCommand(s), gcCommand(s),
+			doctorCommand(s), initCommand(s),
 			stackCommand(s), registratorCommand(), demoCommand(s),
 			versionCommand(s), completionCommand(s),
 		},

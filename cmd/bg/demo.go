@@ -180,7 +180,7 @@ func demoTables(w io.Writer, deployments []*deploy.Deployment, results []load.Re
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "\nSTEP\tCOLOR\tTOOK\tOBSERVED")
 	for _, d := range deployments {
-		fmt.Fprintf(t, "%s\t%s -> %s\t%s\t%s\n", d.Service, d.From, d.To, d.Ended.Sub(d.Started).Round(time.Millisecond), d.Image)
+		fmt.Fprintf(t, "%s\t%s -> %s\t%s\t%s\n", d.Service, d.From, d.To, d.Took(time.Now()).Round(time.Millisecond), d.Image)
 		for _, step := range d.Steps {
 			fmt.Fprintf(t, "  %s\t%s\t%s\t%s\n", step.Step, step.Color, step.Duration, step.Observed)
 		}

@@ -34,6 +34,15 @@ var stepCodes = map[deploy.Verb]int{
 	deploy.Drain: 14,
 }
 
+// stepCode returns the exit code of a deployment that failed in verb. One without
+// a code of its own did fail.
+func stepCode(verb deploy.Verb) int {
+	if code, ok := stepCodes[verb]; ok {
+		return code
+	}
+	return exitUnexpected
+}
+
 // usageError is a mistake on the command line.
 type usageError struct{ error }
 
@@ -41,6 +50,9 @@ type usageError struct{ error }
 func complain(w io.Writer, err error) int {
 	if err == nil {
 		return exitDone
+	}
+	if coded, ok := errors.AsType[codedError](err); ok && coded.error == nil {
+		return coded.code
 	}
 	fmt.Fprintf(w, "bg: %v\n", err)
 	if h := hint.Of(err); h != "" {
@@ -51,17 +63,22 @@ func complain(w io.Writer, err error) int {
 
 // exitCode maps an error to the documented exit code.
 func exitCode(err error) int {
+	if coded, ok := errors.AsType[codedError](err); ok {
+		return coded.code
+	}
 	step, failed := errors.AsType[*deploy.StepError](err)
 	switch {
 	case failed && step.Undo != nil:
 		return exitUndo
+	case isA[*deploy.HalfwayError](err):
+		return exitUnexpected // whatever the cause: those codes say that nothing was changed
 	case errors.Is(err, deploy.ErrInterrupted):
 		return exitInterrupted
 	case failed:
-		return stepCodes[step.Verb]
-	case isA[*registry.HeldError](err):
+		return stepCode(step.Verb)
+	case isA[*registry.HeldError](err), isA[*deploy.PausedError](err), isOneOf(err, deploy.ErrUnfinished, deploy.ErrOtherDeployment):
 		return exitHeld
-	case isA[usageError](err), isA[*config.Error](err), isOneOf(err, engine.ErrConfig, registrator.ErrConfig, deploy.ErrNothingKept):
+	case isA[usageError](err), isA[*config.Error](err), isOneOf(err, engine.ErrConfig, registrator.ErrConfig, deploy.ErrNothingKept, deploy.ErrNoDeployment, deploy.ErrNothingOpen, deploy.ErrOver):
 		return exitUsage
 	case isOneOf(err, registry.ErrUnreachable, registry.ErrForbidden, engine.ErrUnreachable, proxy.ErrUnreachable, registrator.ErrConsul, registrator.ErrDocker):
 		return exitUnreachable

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -97,5 +99,19 @@ COMP_WORDS=(bg de) COMP_CWORD=1; _bg; printf '%s\n' "${COMPREPLY[@]}"`
 	out, err := exec.CommandContext(t.Context(), "bash", "-c", script+line).CombinedOutput()
 	if err != nil || string(out) != "deploy\n" {
 		t.Errorf("%v: %s", err, out)
+	}
+}
+
+func TestAShellCallsTheProgramByItsNameAndKeepsItsBuiltin(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "bg"), []byte("#!/bin/sh\necho program \"$@\"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	script := command(t, nil, "completion", "bash").out + "bg deploy books-ms\nbg %1 || bg\n"
+	bash := exec.CommandContext(t.Context(), "bash", "-c", script)
+	bash.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))
+	out, _ := bash.CombinedOutput() // the builtin fails: there is no job
+	if got := string(out); !strings.HasPrefix(got, "program deploy books-ms\n") || strings.Count(got, "program") != 1 || strings.Count(got, "bg: ") != 2 {
+		t.Errorf("bash said:\n%s", got)
 	}
 }

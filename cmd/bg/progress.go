@@ -29,8 +29,8 @@ func newReporter(s streams, format string) reporter {
 	if format == "json" {
 		return &jsonReporter{events: json.NewEncoder(s.Out), output: s.Err}
 	}
-	if f, ok := s.Err.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		return &liveReporter{plainReporter: plainReporter{w: s.Err}, color: os.Getenv("NO_COLOR") == ""}
+	if f, ok := s.Err.(*os.File); ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
+		return newLiveReporter(f, lookOf(os.Getenv))
 	}
 	return &plainReporter{w: s.Err}
 }
@@ -40,11 +40,15 @@ type jsonReporter struct {
 	mu     sync.Mutex
 	events *json.Encoder
 	output io.Writer
+	pulls  pullPace
 }
 
 func (r *jsonReporter) report(e deploy.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.pulls.skip(e) {
+		return
+	}
 	if err := r.events.Encode(e); err != nil {
 		fmt.Fprintf(r.output, "bg: write event: %v\n", err)
 	}
@@ -56,13 +60,17 @@ func (r *jsonReporter) Write(p []byte) (int, error) { return r.output.Write(p) }
 
 // plainReporter writes one line per event, each with its time.
 type plainReporter struct {
-	mu sync.Mutex
-	w  io.Writer
+	mu    sync.Mutex
+	w     io.Writer
+	pulls pullPace
 }
 
 func (r *plainReporter) report(e deploy.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.pulls.skip(e) {
+		return
+	}
 	r.lines(e)
 }
 
@@ -80,6 +88,26 @@ func (r *plainReporter) Write(p []byte) (int, error) {
 	return r.w.Write(p)
 }
 
+// pullPace lets few of the events of a pull through: ten in a second are for an
+// eye, not for a log.
+type pullPace struct{ last time.Time }
+
+func (p *pullPace) skip(e deploy.Event) bool {
+	if e.Kind != deploy.Pulling || e.Pull.Done == e.Pull.Total {
+		return false
+	}
+	if e.Time.Sub(p.last) < 3*time.Second {
+		return true
+	}
+	p.last = e.Time
+	return false
+}
+
+// pulled says how much of an image is there.
+func pulled(p deploy.Pull) string {
+	return fmt.Sprintf("%s: %.1f of %.1f MB", p.Image, float64(p.Done)/1e6, float64(p.Total)/1e6)
+}
+
 // describe returns the text of an event, without its time.
 func describe(e deploy.Event) string {
 	head := fmt.Sprintf("%-8s %-5s ", e.Step, e.Color)
@@ -93,6 +121,8 @@ func describe(e deploy.Event) string {
 			return "waiting: " + e.Message
 		}
 		return head + "waits for " + e.Message
+	case deploy.Pulling:
+		return head + "pulls " + pulled(*e.Pull)
 	case deploy.End:
 		return fmt.Sprintf("%sok   %.2fs  %s", head, e.Seconds, e.Message)
 	case deploy.Fail:
@@ -104,21 +134,31 @@ func describe(e deploy.Event) string {
 	case deploy.Warning:
 		return "warning: " + e.Message
 	case deploy.Log:
-		return "the end of the log of what failed:\n" + tail(e.Message, 20)
+		return "what was there when it failed:\n" + e.Evidence.Text()
+	case deploy.Probed:
+		return "probes: " + e.Message
 	case deploy.Finished:
-		if e.Deployment.Outcome == deploy.Done {
+		switch e.Deployment.Outcome {
+		case deploy.Done, deploy.Paused, deploy.Aborted:
 			return "" // the command's result, on standard output
+		default:
+			return verdict(*e.Deployment)
 		}
-		return verdict(*e.Deployment)
 	}
 	return e.Message
 }
 
 // verdict is the last line of a deployment.
 func verdict(d deploy.Deployment) string {
-	took := d.Ended.Sub(d.Started).Round(10 * time.Millisecond)
+	if d.Outcome == deploy.Paused {
+		return paused(d)
+	}
+	took := d.Took(time.Now()).Round(10 * time.Millisecond)
 	switch d.Outcome {
 	case deploy.Done:
+		if d.Open() {
+			return fmt.Sprintf("%s is %s now: %s, deployment %s; something is left to do: bg resume %s", d.Service, d.To, d.Image, d.ID, d.Service)
+		}
 		return fmt.Sprintf("%s is %s now: %s, deployment %s, %s", d.Service, d.To, d.Image, d.ID, took)
 	case deploy.UndoFailed:
 		return fmt.Sprintf("%s: deployment %s failed and could not be undone, %s", d.Service, d.ID, took)
@@ -127,119 +167,21 @@ func verdict(d deploy.Deployment) string {
 	}
 }
 
+// paused is the last line of a deployment that somebody has to go on with.
+func paused(d deploy.Deployment) string {
+	live := d.From
+	if d.Live() {
+		live = d.To
+	}
+	line := fmt.Sprintf("%s is %s: deployment %s is paused after %s; bg resume %s goes on", d.Service, live, d.ID, d.At(), d.Service)
+	if !d.Live() {
+		line += fmt.Sprintf(", bg abort %s undoes it", d.Service)
+	}
+	return line
+}
+
 // tail returns the last n lines of text.
 func tail(text string, n int) string {
 	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
-}
-
-// liveReporter shows, below the lines of what is done, one line of what is going
-// on, with the time since it began.
-type liveReporter struct {
-	plainReporter
-	color   bool
-	current deploy.Event
-	stop    chan struct{}
-}
-
-// report prints what is over for good, and keeps the rest in the live line.
-func (r *liveReporter) report(e deploy.Event) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.erase()
-	switch e.Kind {
-	case deploy.Begin, deploy.Undoing:
-		r.begin(e)
-	case deploy.Waiting:
-		if r.stop == nil {
-			r.begin(e)
-		}
-		r.current.Message, r.current.Kind = e.Message, e.Kind
-	case deploy.Warning, deploy.Log:
-		fmt.Fprintln(r.w, r.paint(e))
-	case deploy.Finished:
-		r.end()
-		if text := r.paint(e); text != "" {
-			fmt.Fprintln(r.w, text)
-		}
-	default:
-		r.end()
-		fmt.Fprintln(r.w, r.paint(e))
-	}
-	r.draw()
-}
-
-// begin starts the live line's clock.
-func (r *liveReporter) begin(e deploy.Event) {
-	r.end()
-	if e.Time.IsZero() {
-		e.Time = time.Now()
-	}
-	r.current, r.stop = e, make(chan struct{})
-	go func(stop chan struct{}) {
-		ticker := time.NewTicker(100 * time.Millisecond)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-ticker.C:
-				r.mu.Lock()
-				if r.stop == stop {
-					r.erase()
-					r.draw()
-				}
-				r.mu.Unlock()
-			case <-stop:
-				return
-			}
-		}
-	}(r.stop)
-}
-
-func (r *liveReporter) end() {
-	if r.stop != nil {
-		close(r.stop)
-		r.stop = nil
-	}
-}
-
-func (r *liveReporter) done() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.erase()
-	r.end()
-}
-
-func (r *liveReporter) erase() { fmt.Fprint(r.w, "\r\x1b[K") }
-
-func (r *liveReporter) draw() {
-	if r.stop == nil {
-		return
-	}
-	text := fmt.Sprintf("%6.1fs %s", time.Since(r.current.Time).Seconds(), describe(r.current))
-	if width, _, err := term.GetSize(int(r.w.(*os.File).Fd())); err == nil && len(text) >= width && width > 1 {
-		text = text[:width-1]
-	}
-	fmt.Fprint(r.w, text)
-}
-
-// paint describes e with a color for its kind.
-func (r *liveReporter) paint(e deploy.Event) string {
-	code := map[deploy.Kind]string{deploy.End: "32", deploy.Fail: "31", deploy.Warning: "33", deploy.Undone: "33"}[e.Kind]
-	if code == "" || !r.color {
-		return describe(e)
-	}
-	return "\x1b[" + code + "m" + describe(e) + "\x1b[0m"
-}
-
-// Write puts the output of tests above the live line.
-func (r *liveReporter) Write(p []byte) (int, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.erase()
-	n, err := r.w.Write(p)
-	if len(p) > 0 && p[len(p)-1] != '\n' {
-		fmt.Fprintln(r.w)
-	}
-	r.draw()
-	return n, err
 }

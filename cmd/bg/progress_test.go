@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -38,6 +39,12 @@ func story() []deploy.Event {
 		{Verb: deploy.Start, Color: color.Green, Cause: "blue is live, so green is free"},
 		{Verb: deploy.Register, Color: color.Green, Cause: "requests may only go to the very containers that were started"},
 	}}
+	failure := deploy.Evidence{
+		Answer: &deploy.Answer{From: "http://localhost:8000/ping", Status: "502 Bad Gateway", Want: "200", Body: "no"},
+		Checks: []deploy.FailingCheck{{Of: "books-ms-green at 172.17.0.1:32768", Name: "Service 'books-ms-green' check", Status: "critical", Output: "connection refused"}},
+		Nginx:  []string{"2026/11/21 01:02:03 [error] 7#7: *1 connect() failed"},
+		Logs:   []deploy.ContainerLog{{Container: "books-ms-app-green-1", Lines: append(slices.Repeat([]string{"a line"}, 30), "the last \x1b[2J line")}},
+	}
 	return []deploy.Event{
 		after(0, deploy.Event{Kind: deploy.Waiting, Message: "another deployment holds books-ms: ann@ci-1"}),
 		after(10, deploy.Event{Kind: deploy.Planned, Plan: &plan}),
@@ -45,10 +52,11 @@ func story() []deploy.Event {
 		after(215, deploy.Event{Kind: deploy.End, Step: deploy.Start, Color: color.Green, Message: "started books-ms-app-green-1", Seconds: 0.204}),
 		after(216, deploy.Event{Kind: deploy.Waiting, Step: deploy.Register, Color: color.Green, Message: "health of books-ms-app-green-1"}),
 		after(900, deploy.Event{Kind: deploy.Fail, Step: deploy.Posttest, Color: color.Green, Message: "exit status 4", Seconds: 0.5}),
-		after(901, deploy.Event{Kind: deploy.Log, Message: "books-ms-app-green-1:\n" + strings.Repeat("a line\n", 30) + "the last line\n"}),
+		after(901, deploy.Event{Kind: deploy.Log, Evidence: &failure}),
 		after(902, deploy.Event{Kind: deploy.Undoing, Step: deploy.Switch, Color: color.Green}),
 		after(1000, deploy.Event{Kind: deploy.Undone, Step: deploy.Switch, Color: color.Green, Message: "wrote 2 files", Seconds: 0.098}),
 		after(1001, deploy.Event{Kind: deploy.Warning, Message: "old nginx workers are still there"}),
+		after(3213, deploy.Event{Kind: deploy.Probed, Message: "0 of 64 probes failed"}),
 		after(3214, deploy.Event{Kind: deploy.Finished, Deployment: record(deploy.Failed)}),
 	}
 }

@@ -49,6 +49,8 @@ func registratorFlags() []cli.Flag {
 		&cli.IntFlag{Name: "retry-interval", Value: 2000, Usage: "`MILLISECONDS` between these attempts"},
 		&cli.StringFlag{Name: "hostname", Usage: "first part of service ids; this machine's `NAME` when not given"},
 		&cli.StringFlag{Name: "listen", Usage: "serve /health and /metrics on this `ADDRESS`, such as :8080"},
+		&cli.BoolFlag{Name: "plain", EnvVars: []string{"BG_REGISTRATOR_PLAIN"},
+			Usage: "register nothing but what Registrator does: no tags live, idle and version, no report, for services that bg deploys"},
 		&cli.StringFlag{Name: "log", Value: "text", Usage: "`FORMAT` of log lines, text or json"},
 	}
 }
@@ -98,6 +100,7 @@ func registratorConfig(c *cli.Context) registrator.Config {
 		RetryInterval:  time.Duration(c.Int("retry-interval")) * time.Millisecond,
 		Hostname:       c.String("hostname"),
 		Listen:         c.String("listen"),
+		Plain:          c.Bool("plain"),
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/user"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -18,6 +19,7 @@ import (
 	"bg/engine"
 	"bg/hint"
 	"bg/integration"
+	"bg/probe"
 	"bg/proxy"
 	"bg/registry"
 )
@@ -27,6 +29,11 @@ import (
 func wire(ctx context.Context, cfg *config.Config, shown reporter) (*deploy.Deployer, func(), error) {
 	log := slog.New(slog.NewTextHandler(shown, &slog.HandlerOptions{Level: slog.LevelWarn}))
 
+	// What follows a deployment: hooks, metrics, a trace.
+	next, err := newFollowup(cfg, shown)
+	if err != nil {
+		return nil, nil, err
+	}
 	// Consul: the live color, the catalog, the journal and the locks.
 	consul, err := registry.Open()
 	if err != nil {
@@ -51,11 +58,12 @@ func wire(ctx context.Context, cfg *config.Config, shown reporter) (*deploy.Depl
 		Locker:   registry.NewLocker(consul, cfg.Lock.TTL, log),
 		Engine:   containers,
 		Proxy:    nginx,
-		Source:   source(cfg),
+		Source:   source(cfg, next.pulling),
 		Settings: settings(cfg, containers, lock),
-		Report:   shown.report,
+		Report:   next.report,
 		Output:   shown,
-	}, func() { closeQuietly(containers, log) }, nil
+		Hooks:    next.hooks,
+	}, func() { next.end(ctx); closeQuietly(containers, log) }, nil
 }
 
 func closeQuietly(e *engine.Engine, log *slog.Logger) {
@@ -75,11 +83,11 @@ func withEngine(ctx context.Context, s streams, do func(*engine.Engine) error) e
 	return do(e)
 }
 
-func source(cfg *config.Config) engine.Source {
+func source(cfg *config.Config, pulling func(engine.Pulling)) engine.Source {
 	return engine.Source{
-		Service: cfg.Service, File: cfg.Compose.File, Project: cfg.Compose.Project, Pattern: cfg.Compose.Service,
+		Service: cfg.Service, Prefix: cfg.Consul.Prefix, File: cfg.Compose.File, Project: cfg.Compose.Project, Pattern: cfg.Compose.Service,
 		Catalog: cfg.Catalog, Port: cfg.Compose.Port, Image: cfg.Image, Tag: cfg.Tag,
-		Replicas: cfg.Replicas, Pull: engine.Pull(cfg.Compose.Pull),
+		Replicas: cfg.Replicas, Pull: engine.Pull(cfg.Compose.Pull), Pulling: pulling,
 	}
 }
 
@@ -90,6 +98,7 @@ func settings(cfg *config.Config, e *engine.Engine, lock string) deploy.Settings
 		ProxyURL:  cfg.Proxy.URL,
 		Pre:       tests(cfg.Tests.Pre, cfg, runner),
 		Post:      tests(cfg.Tests.Post, cfg, runner),
+		Probe:     probe.Config{URL: cfg.Proxy.URL, Path: cfg.Evidence.Path, Header: cfg.Proxy.Probe.Header, Rate: cfg.Evidence.Rate},
 		Health: deploy.Readiness{
 			Path: cfg.Health.Path, Passes: cfg.Health.Passes, Interval: cfg.Health.Interval, Timeout: cfg.Health.Timeout,
 		},
@@ -166,7 +175,7 @@ func tests(list []config.Test, cfg *config.Config, runner integration.Runner) []
 // newRequest says what is to be done and on whose behalf.
 func newRequest(cfg *config.Config, rollback bool) deploy.Request {
 	return deploy.Request{
-		Service: cfg.Service, Prefix: cfg.Consul.Prefix, Rollback: rollback, By: whoami(), Config: cfg.Dir, LockWait: cfg.Lock.Wait,
+		Service: cfg.Service, Prefix: cfg.Consul.Prefix, Rollback: rollback, By: whoami(), Config: cfg.Dir, LockWait: cfg.Lock.Wait, Keep: cfg.Keep,
 		PreTests: len(cfg.Tests.Pre), PostTests: len(cfg.Tests.Post),
 	}
 }
@@ -199,14 +208,34 @@ func loadFrom(c *cli.Context, from config.Source) (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	flags := map[string]string{}
+	return loadService(c, from, name)
+}
+
+// loadService is loadFrom for commands with more arguments than the service.
+func loadService(c *cli.Context, from config.Source, name string) (*config.Config, error) {
+	from.Service, from.Lookup, from.Flags = name, os.LookupEnv, givenSettings(c)
+	return config.Load(from)
+}
+
+// givenSettings returns the settings that the command line has. A command may
+// have a flag of its own by a setting's name; those of settings are texts.
+func givenSettings(c *cli.Context) map[string]string {
+	given := map[string]string{}
 	for _, set := range config.Settings() {
-		if set.Flag != "" && c.IsSet(set.Flag) {
-			flags[set.Key] = c.String(set.Flag)
+		isSetting := slices.ContainsFunc(c.Command.Flags, func(f cli.Flag) bool {
+			_, text := f.(*cli.StringFlag)
+			return text && slices.Contains(f.Names(), set.Flag)
+		})
+		if set.Flag != "" && isSetting && c.IsSet(set.Flag) {
+			given[set.Key] = c.String(set.Flag)
 		}
 	}
-	from.Service, from.Lookup, from.Flags = name, os.LookupEnv, flags
-	return config.Load(from)
+	return given
+}
+
+// fileFlag is the flag of the commands that need the service's folder.
+func fileFlag() cli.Flag {
+	return &cli.StringFlag{Name: "file", Aliases: []string{"f"}, EnvVars: []string{"BG_FILE"}, Usage: "the `FILE` to read instead of bg.yml"}
 }
 
 // loadFolder is loadConfig for the commands that need the service's folder.
@@ -230,7 +259,7 @@ func loadFolder(c *cli.Context, notes io.Writer) (*config.Config, error) {
 	}
 	folder := deploy.FolderOf(document, whoami().Host)
 	if folder == "" {
-		return nil, hint.Wrap(usageError{errors.New("this is not a service's folder: it has no bg.yml, nor a Compose file with nginx-upstreams-blue.ctmpl")},
+		return nil, hint.Wrap(usageError{errors.New("this is not a service's folder: it has no bg.yml, nor a Compose file with nginx-upstreams.ctmpl or nginx-upstreams-blue.ctmpl")},
 			"go there, or name its bg.yml with --file")
 	}
 	fmt.Fprintf(notes, "using %s, as the newest deployment of %s did\n", folder, cfg.Service)
