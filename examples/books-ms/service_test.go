@@ -242,3 +242,24 @@ func post(t *testing.T, address string) func() (int, error) {
 		return resp.StatusCode, nil
 	}
 }
+
+func TestASessionOutlivesItsConnection(t *testing.T) {
+	s := start(t, config{})
+	for n, want := range []string{"", "message 0", "message 1"} {
+		conn, _, err := websocket.Dial(t.Context(), s.url()+"/api/v1/echo?session=ann", nil) //nolint:bodyclose // Dial: "You never need to close resp.Body yourself."
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, last, err := conn.Read(t.Context()); err != nil || string(last) != want {
+			t.Errorf("it greets with %q instead of %q, %v", last, want, err)
+		}
+		message := fmt.Sprintf("message %d", n)
+		if err := conn.Write(t.Context(), websocket.MessageText, []byte(message)); err != nil {
+			t.Fatal(err)
+		}
+		if _, back, err := conn.Read(t.Context()); err != nil || string(back) != message {
+			t.Errorf("%q came back, %v", back, err)
+		}
+		drop(conn)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -96,6 +97,31 @@ func (s *store) Newest(ctx context.Context, n int64) ([]Book, error) {
 	}
 	return books, nil
 }
+
+// sessionLife is how long a session is kept without a message.
+const sessionLife = time.Hour
+
+// Session returns the last message of a session, "" for a new one.
+func (s *store) Session(ctx context.Context, name string) (string, error) {
+	last, err := s.redis.Get(ctx, s.session(name)).Result()
+	if errors.Is(err, redis.Nil) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("get session %s: %w", name, err)
+	}
+	return last, nil
+}
+
+// Remember keeps the last message of a session.
+func (s *store) Remember(ctx context.Context, name, message string) error {
+	if err := s.redis.Set(ctx, s.session(name), message, sessionLife).Err(); err != nil {
+		return fmt.Errorf("keep session %s: %w", name, err)
+	}
+	return nil
+}
+
+func (s *store) session(name string) string { return s.prefix + "session:" + name }
 
 func (s *store) counter() string     { return s.prefix + "books" }
 func (s *store) key(id int64) string { return s.prefix + "book:" + strconv.FormatInt(id, 10) }

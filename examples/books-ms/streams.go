@@ -67,7 +67,8 @@ func (h *handler) events(w http.ResponseWriter, r *http.Request) {
 }
 
 // echo sends each WebSocket message back. At the end of the service it says
-// "going away", after the message that it is at.
+// "going away", after the message that it is at. With ?session=NAME it says first
+// which message of that session it has seen last, whatever color saw it.
 func (h *handler) echo(w http.ResponseWriter, r *http.Request) {
 	h.streams.running.Add(1)
 	defer h.streams.running.Done()
@@ -89,17 +90,35 @@ func (h *handler) echo(w http.ResponseWriter, r *http.Request) {
 		case <-ctx.Done():
 		}
 	}()
+	h.converse(ctx, conn, r.FormValue("session"))
+	cancel()
+	<-closed
+}
+
+// converse answers messages until the connection ends.
+func (h *handler) converse(ctx context.Context, conn *websocket.Conn, session string) {
+	if session != "" {
+		last, err := h.store.Session(ctx, session)
+		if err == nil {
+			err = conn.Write(ctx, websocket.MessageText, []byte(last))
+		}
+		if err != nil {
+			h.log.Warn("greet a session", "error", err)
+			return
+		}
+	}
 	for {
 		kind, message, err := conn.Read(ctx)
+		if err == nil && session != "" {
+			err = h.store.Remember(ctx, session, string(message))
+		}
 		if err == nil {
 			err = conn.Write(ctx, kind, message)
 		}
 		if err != nil {
-			break
+			return
 		}
 	}
-	cancel()
-	<-closed
 }
 
 // drop lets go of conn without a closing handshake. Its error says that conn is
