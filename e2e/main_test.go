@@ -24,22 +24,24 @@ import (
 // Where a run finds the program, the sample and its own stack.
 var (
 	root   = must(filepath.Abs(".."))
-	bg     = filepath.Join(root, "bin", "bg")
+	bg     = filepath.Join(root, "bin", program)
 	sample = filepath.Join(root, "examples", "books-ms")
 	stack  = newStack()
 )
 
 // stackVars are the variables that make a stack of its own.
 type stackVars struct {
-	name   string
-	consul string // the address of Consul's API
-	redis  string // the sample's database, as containers reach it
-	env    []string
+	name     string
+	consul   string // the address of Consul's API
+	redis    string // the sample's database, as containers reach it
+	host     string // where its Docker publishes ports
+	hostPort string // of an nginx in the network of its Docker; "": it has one of its own
+	env      []string
 }
 
 func newStack() stackVars {
 	name, consul, http := "bge2e-"+random(), strconv.Itoa(freePort()), strconv.Itoa(freePort())
-	return stackVars{name: name, consul: "127.0.0.1:" + consul, env: []string{
+	return stackVars{name: name, consul: "127.0.0.1:" + consul, host: "127.0.0.1", env: []string{
 		"BG_STACK=" + name, "BG_CONSUL_PORT=" + consul, "BG_HTTP_PORT=" + http,
 		"BG_NGINX_CONTAINER=" + name + "-nginx", "BG_STACK_IMAGE=bg:" + name,
 	}}
@@ -69,16 +71,19 @@ func setUp() error {
 	if _, err := output(bg, "stack", "up"); err != nil {
 		return err
 	}
-	return startRedis()
+	return stack.startRedis()
 }
 
 // output runs a command of the set-up in the checkout and returns what it
 // printed.
-func output(name string, args ...string) (string, error) {
+func output(name string, args ...string) (string, error) { return stack.output(name, args...) }
+
+// output is output with the variables of this stack.
+func (s *stackVars) output(name string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	command := exec.CommandContext(ctx, name, args...)
-	command.Env, command.Dir = append(os.Environ(), stack.env...), root
+	command.Env, command.Dir = append(os.Environ(), s.env...), root
 	out, err := command.CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, out)
@@ -88,13 +93,13 @@ func output(name string, args ...string) (string, error) {
 
 // startRedis starts the one database of the scenarios that need none of their
 // own. Containers of other networks reach it where the default bridge publishes.
-func startRedis() error {
-	name := stack.name + "-redis"
-	if _, err := output("docker", "run", "-d", "--name", name, "-p", "6379", "-l", "SERVICE_IGNORE=true", "redis:8"); err != nil {
+func (s *stackVars) startRedis() error {
+	name := s.name + "-redis"
+	if _, err := s.output("docker", "run", "-d", "--name", name, "-p", "6379", "-l", "SERVICE_IGNORE=true", "redis:8"); err != nil {
 		return err
 	}
-	address, err := output("docker", "inspect", "-f", `{{.NetworkSettings.Gateway}}:{{(index (index .NetworkSettings.Ports "6379/tcp") 0).HostPort}}`, name)
-	stack.redis = address
+	address, err := s.output("docker", "inspect", "-f", `{{.NetworkSettings.Gateway}}:{{(index (index .NetworkSettings.Ports "6379/tcp") 0).HostPort}}`, name)
+	s.redis = address
 	return err
 }
 

@@ -202,7 +202,7 @@ func TestADeploymentThatWasKilledIsUndoneByTheNextOne(t *testing.T) {
 	w.settings("")
 	r := w.deploy("--tag", "2.0", "--lock-wait", "1m")
 	w.end()
-	w.says(r, "an earlier deployment was interrupted")
+	w.says(r, "a switch was begun", "interrupted and was undone")
 	w.live("green")
 }
 

@@ -2,12 +2,14 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,9 +21,11 @@ import (
 // world is one service with its folder, its nginx and its load.
 type world struct {
 	*testing.T
+	site    *stackVars // what it shares with other worlds
 	service string
 	dir     string
 	nginx   string // the container
+	conf    string // its nginx.conf; "" is the stack's own
 	url     string // the service through nginx
 	env     []string
 	load    *load.Load
@@ -74,26 +78,58 @@ health: { timeout: 30s }
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	t.Parallel()
-	id := random()
-	w := &world{T: t, service: "svc-" + id, dir: t.TempDir(), nginx: stack.name + "-" + id}
-	w.env = []string{"CONSUL_HTTP_ADDR=" + stack.consul}
+	w := newWorldOf(t, &stack)
 	w.startNginx("-v", "/etc/nginx/upstreams", "-v", "/etc/nginx/includes")
+	w.files()
+	return w
+}
+
+// newWorldOf makes a service that has neither an nginx nor files yet.
+func newWorldOf(t *testing.T, site *stackVars) *world {
+	id := random()
+	w := &world{T: t, site: site, service: "svc-" + id, dir: t.TempDir(), nginx: stack.name + "-" + id}
+	w.env = []string{"CONSUL_HTTP_ADDR=" + site.consul}
 	t.Cleanup(w.clean)
+	return w
+}
+
+// files writes the service's folder.
+func (w *world) files() {
+	w.Helper()
 	w.file("docker-compose.yml", compose)
 	w.file("nginx-upstreams-blue.ctmpl", strings.ReplaceAll(upstreams, "COLOR", "blue"))
 	w.file("nginx-upstreams-green.ctmpl", strings.ReplaceAll(upstreams, "COLOR", "green"))
 	w.file("nginx-includes.conf", includes)
 	w.file("bg.yml", settings)
-	return w
+}
+
+// docker runs the docker command against this world's Engine.
+func (w *world) docker(args ...string) string {
+	w.Helper()
+	out, err := w.site.output("docker", args...)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return out
 }
 
 // startNginx starts this world's nginx with the stack's own configuration.
 func (w *world) startNginx(mounts ...string) {
-	args := append([]string{"run", "-d", "--name", w.nginx, "-p", "80", "-l", "SERVICE_IGNORE=true",
-		"-v", filepath.Join(root, "templates/nginx.conf") + ":/etc/nginx/nginx.conf:ro"}, mounts...)
-	docker(w, append(args, "nginx:1.30")...)
-	w.url = "http://127.0.0.1:" + docker(w, "inspect", "-f", `{{(index (index .NetworkSettings.Ports "80/tcp") 0).HostPort}}`, w.nginx)
-	eventually(w, 20*time.Second, func() error { _, _, err := w.get("/nothing"); return err })
+	switch {
+	case w.site.hostPort != "":
+		mounts = append(mounts, "--network", "host")
+	case !slices.Contains(mounts, "-p"):
+		mounts = append(mounts, "-p", "80")
+	}
+	args := append([]string{"run", "-d", "--name", w.nginx, "-l", "SERVICE_IGNORE=true",
+		"-v", cmp.Or(w.conf, filepath.Join(root, "templates/nginx.conf")) + ":/etc/nginx/nginx.conf:ro"}, mounts...)
+	w.docker(append(args, "nginx:1.30")...)
+	port := w.site.hostPort
+	if port == "" {
+		port = w.docker("inspect", "-f", `{{(index (index .NetworkSettings.Ports "80/tcp") 0).HostPort}}`, w.nginx)
+	}
+	w.url = "http://" + w.site.host + ":" + port
+	eventually(w, time.Minute, func() error { _, _, err := w.get("/nothing"); return err })
 }
 
 // clean removes what the scenario left, also when it failed.
@@ -101,13 +137,13 @@ func (w *world) clean() {
 	if w.load != nil {
 		w.load.Stop()
 	}
-	left := strings.Fields(docker(w, "ps", "-aq", "--filter", "label=com.docker.compose.project="+w.service))
-	docker(w, append([]string{"rm", "-fv", w.nginx}, left...)...)
-	if volumes := strings.Fields(docker(w, "volume", "ls", "-q", "--filter", "name="+w.service)); len(volumes) > 0 {
-		docker(w, append([]string{"volume", "rm"}, volumes...)...)
+	left := strings.Fields(w.docker("ps", "-aq", "--filter", "label=com.docker.compose.project="+w.service))
+	w.docker(append([]string{"rm", "-fv", w.nginx}, left...)...)
+	if volumes := strings.Fields(w.docker("volume", "ls", "-q", "--filter", "name="+w.service)); len(volumes) > 0 {
+		w.docker(append([]string{"volume", "rm"}, volumes...)...)
 	}
-	if networks := strings.Fields(docker(w, "network", "ls", "-q", "--filter", "label=com.docker.compose.project="+w.service)); len(networks) > 0 {
-		docker(w, append([]string{"network", "rm"}, networks...)...)
+	if networks := strings.Fields(w.docker("network", "ls", "-q", "--filter", "label=com.docker.compose.project="+w.service)); len(networks) > 0 {
+		w.docker(append([]string{"network", "rm"}, networks...)...)
 	}
 }
 
@@ -117,7 +153,7 @@ func (w *world) file(name, content string) {
 	w.Helper()
 	content = strings.NewReplacer("SERVICE-", w.service+"-", "service: SERVICE", "service: "+w.service,
 		"upstream SERVICE", "upstream "+w.service, "http://SERVICE", "http://"+w.service,
-		"IMAGE", stack.name, "REDIS_", "REDIS_", "REDIS", stack.redis, "NGINX", w.nginx, "URL", w.url).Replace(content)
+		"IMAGE", stack.name, "REDIS_", "REDIS_", "REDIS", w.site.redis, "NGINX", w.nginx, "URL", w.url).Replace(content)
 	if err := os.WriteFile(filepath.Join(w.dir, name), []byte(content), 0o600); err != nil {
 		w.Fatal(err)
 	}
@@ -205,7 +241,7 @@ func (w *world) live(want string) {
 // kv returns a key of the service, "" when it is absent.
 func (w *world) kv(key string) string {
 	w.Helper()
-	a := consul(w, http.MethodGet, "kv/"+w.service+"/"+key+"?raw", "")
+	a := w.consul(http.MethodGet, "kv/"+w.service+"/"+key+"?raw", "")
 	if a.status != http.StatusOK {
 		return ""
 	}
@@ -215,7 +251,17 @@ func (w *world) kv(key string) string {
 // put writes a key of the service.
 func (w *world) put(key, value string) {
 	w.Helper()
-	consul(w, http.MethodPut, "kv/"+w.service+"/"+key, value)
+	w.consul(http.MethodPut, "kv/"+w.service+"/"+key, value)
+}
+
+// consul makes one request to the API of this world's Consul.
+func (w *world) consul(method, path, body string) answer {
+	w.Helper()
+	a, err := fetch(w, method, "http://"+w.site.consul+"/v1/"+path, body)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return a
 }
 
 // get asks the service through nginx.
@@ -227,7 +273,7 @@ func (w *world) get(path string) (string, http.Header, error) {
 // containers returns "name state" of the service's containers.
 func (w *world) containers() string {
 	w.Helper()
-	return docker(w, "ps", "-a", "--filter", "label=com.docker.compose.project="+w.service, "--format", "{{.Names}} {{.State}}")
+	return w.docker("ps", "-a", "--filter", "label=com.docker.compose.project="+w.service, "--format", "{{.Names}} {{.State}}")
 }
 
 // nothingLeft asks that only blue's container, the live one, is there and registered,
@@ -241,13 +287,13 @@ func (w *world) nothingLeft() {
 	if held := w.kv("lock"); held != "" {
 		w.Errorf("the lock is held: %s", held)
 	}
-	files := docker(w, "exec", w.nginx, "sh", "-c", "ls -A /etc/nginx/upstreams /etc/nginx/includes; ls -A /tmp")
+	files := w.docker("exec", w.nginx, "sh", "-c", "ls -A /etc/nginx/upstreams /etc/nginx/includes; ls -A /tmp")
 	for _, name := range strings.Fields(files) {
 		if !strings.HasSuffix(name, ":") && name != w.service+".conf" {
 			w.Errorf("nginx's file system has %q", name)
 		}
 	}
-	if a := consul(w, http.MethodGet, "catalog/service/"+w.service+"-green", ""); strings.TrimSpace(a.body) != "[]" {
+	if a := w.consul(http.MethodGet, "catalog/service/"+w.service+"-green", ""); strings.TrimSpace(a.body) != "[]" {
 		w.Errorf("green is still registered: %s", a.body)
 	}
 }

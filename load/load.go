@@ -35,14 +35,31 @@ type Clients struct {
 	KeepAlive bool   // one connection for many requests
 	Pause     time.Duration
 	Label     string // the response header whose values are counted
+	Kind      Kind
+	// Life is how long the client of a stream stays before it leaves and comes
+	// anew; 0 is as long as the server lets it.
+	Life time.Duration
 }
+
+// Kind is what clients do.
+type Kind int
+
+// The kinds of clients.
+const (
+	Requests  Kind = 0 // one request after the other
+	Uploads   Kind = 1 // requests whose body comes in chunks, with pauses
+	Events    Kind = 2 // streams of server-sent events
+	WebSocket Kind = 3 // each message has to come back; sessions have to outlive connections
+)
 
 // Result is what happened to the requests of some Clients.
 type Result struct {
 	Name    string         `json:"name"`
-	Sent    int            `json:"sent"`
+	Sent    int            `json:"sent"` // requests; a stream is one
 	Failed  int            `json:"failed"`
-	Errors  []string       `json:"errors,omitempty"` // a few different ones
+	Errors  []string       `json:"errors,omitempty"`  // a few different ones
+	Reasons map[string]int `json:"reasons,omitempty"` // how often each of these; "others" is what is not named
+	Events  int            `json:"events,omitempty"`  // that streams brought
 	Labels  map[string]int `json:"labels,omitempty"`
 	Slowest time.Duration  `json:"slowest"`
 }
@@ -69,10 +86,16 @@ func Start(ctx context.Context, base string, clients ...Clients) (*Load, error) 
 	ctx, cancel := context.WithCancel(ctx)
 	l := &Load{cancel: cancel}
 	for _, c := range clients {
-		result := &Result{Name: c.Name, Labels: map[string]int{}}
+		result := &Result{Name: c.Name, Labels: map[string]int{}, Reasons: map[string]int{}}
 		l.results = append(l.results, result)
 		for range c.Number {
-			l.wait.Go(func() { l.client(ctx, c, address, u.Host, result) })
+			l.wait.Go(func() {
+				if c.Kind == Events || c.Kind == WebSocket {
+					l.streams(ctx, c, address, u.Host, result)
+				} else {
+					l.client(ctx, c, address, u.Host, result)
+				}
+			})
 		}
 	}
 	return l, nil
@@ -85,7 +108,7 @@ func (l *Load) Results() []Result {
 	list := make([]Result, 0, len(l.results))
 	for _, r := range l.results {
 		copied := *r
-		copied.Labels, copied.Errors = maps.Clone(r.Labels), slices.Clone(r.Errors)
+		copied.Labels, copied.Errors, copied.Reasons = maps.Clone(r.Labels), slices.Clone(r.Errors), maps.Clone(r.Reasons)
 		list = append(list, copied)
 	}
 	return list
@@ -127,7 +150,8 @@ func (l *Load) client(ctx context.Context, c Clients, address, host string, resu
 	}
 }
 
-// bytes returns the request as it goes over the wire.
+// bytes returns the request as it goes over the wire, without a body that comes
+// in chunks.
 func (c Clients) bytes(host string) []byte {
 	var b strings.Builder
 	method := c.Method
@@ -137,6 +161,10 @@ func (c Clients) bytes(host string) []byte {
 	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: bg-load\r\n", method, c.Path, host)
 	if !c.KeepAlive {
 		b.WriteString("Connection: close\r\n")
+	}
+	if c.Kind == Uploads {
+		b.WriteString("Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
+		return []byte(b.String())
 	}
 	if c.Body != "" {
 		fmt.Fprintf(&b, "Content-Type: application/json\r\nContent-Length: %d\r\n", len(c.Body))
@@ -158,9 +186,15 @@ func (l *Load) count(r *Result, label string, err error, took time.Duration) {
 		return
 	}
 	r.Failed++
-	if text := err.Error(); len(r.Errors) < maxSamples && !slices.Contains(r.Errors, text) {
-		r.Errors = append(r.Errors, text)
+	text := err.Error()
+	if !slices.Contains(r.Errors, text) {
+		if len(r.Errors) == maxSamples {
+			text = "others"
+		} else {
+			r.Errors = append(r.Errors, text)
+		}
 	}
+	r.Reasons[text]++
 }
 
 // connection is one TCP connection to the service.
@@ -187,6 +221,11 @@ func (c *connection) exchange(clients Clients, request []byte) (string, error) {
 	}
 	if _, err := c.Write(request); err != nil {
 		return "", plain("send", err)
+	}
+	if clients.Kind == Uploads {
+		if err := c.upload(clients.Body); err != nil {
+			return "", err
+		}
 	}
 	answer, err := http.ReadResponse(c.reader, nil)
 	if err != nil {
