@@ -46,6 +46,11 @@ func (c Command) Name() string {
 // exit code other than 0 is an error. Nothing that it started in its process
 // group outlives Run.
 func (c Command) Run(ctx context.Context, target Target, out io.Writer) error {
+	return c.Exec(ctx, target.env(), out)
+}
+
+// Exec is Run with other variables added to this process's environment.
+func (c Command) Exec(ctx context.Context, env map[string]string, out io.Writer) error {
 	if len(c.Args) == 0 {
 		return errors.New("the command is empty")
 	}
@@ -56,7 +61,7 @@ func (c Command) Run(ctx context.Context, target Target, out io.Writer) error {
 	cmd := exec.CommandContext(ctx, c.Args[0], c.Args[1:]...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = c.Dir, out, out
 	cmd.Env = cmd.Environ()
-	for name, value := range target.env() {
+	for name, value := range env {
 		cmd.Env = append(cmd.Env, name+"="+value)
 	}
 	// A group of its own, so that its children end with it, and so that Ctrl-C

@@ -102,7 +102,7 @@ func (h HTTP) client() *http.Client {
 
 // judge returns what is wrong with an answer.
 func (h HTTP) judge(answer *http.Response, body string) error {
-	e := &AnswerError{URL: answer.Request.URL.String(), Status: answer.Status, Body: excerpt(body)}
+	e := &AnswerError{URL: answer.Request.URL.String(), Status: answer.Status, Body: Excerpt(body)}
 	switch status := answer.StatusCode; {
 	case h.Status != 0 && status != h.Status:
 		e.Want = fmt.Sprintf("%d", h.Status)
@@ -116,8 +116,8 @@ func (h HTTP) judge(answer *http.Response, body string) error {
 	return e
 }
 
-// excerpt returns the start of body as one line that a terminal can show.
-func excerpt(body string) string {
+// Excerpt returns the start of body as one line that a terminal can show.
+func Excerpt(body string) string {
 	if len(body) > shownBody {
 		body = body[:shownBody] + "…"
 	}

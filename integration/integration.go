@@ -9,6 +9,8 @@ import (
 	"io"
 	"sync"
 	"time"
+
+	"bg/internal/fault"
 )
 
 // Target is what is tested.
@@ -132,6 +134,7 @@ func Run(ctx context.Context, tests []Test, target Target, out io.Writer) (Repor
 		}
 		result, err := run(ctx, test, target, screen)
 		report.Results = append(report.Results, result)
+		fault.Point("in", "tests")
 		if err != nil {
 			failed = &FailedError{Test: result.Name, Output: result.Output, Err: err}
 		}
