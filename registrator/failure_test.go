@@ -215,12 +215,16 @@ func TestHealthAndMetricsAreServed(t *testing.T) {
 	name := unique(t, "web")
 	d.run(serving(name))
 	eventually(t, func() error { return c.has(cfg.Hostname+":"+name, cfg.Hostname+":"+name+":80") })
-	_, metrics := get(t, "http://"+cfg.Listen+"/metrics")
-	for _, name := range []string{"containers", "services", "events_total", "passes_total", "lag_seconds_count", "connected", "calls_total", "last_sync_timestamp_seconds"} {
-		if !strings.Contains(metrics, "\nbg_registrator_"+name) {
-			t.Errorf("/metrics lacks bg_registrator_%s", name)
+	// Consul lists the service before the registrator has read the answer that it counts.
+	eventually(t, func() error {
+		_, metrics := get(t, "http://"+cfg.Listen+"/metrics")
+		for _, name := range []string{"containers", "services", "events_total", "passes_total", "lag_seconds_count", "connected", "calls_total", "last_sync_timestamp_seconds"} {
+			if !strings.Contains(metrics, "\nbg_registrator_"+name) {
+				return fmt.Errorf("/metrics lacks bg_registrator_%s", name)
+			}
 		}
-	}
+		return nil
+	})
 	c.kill()
 	eventually(t, func() error {
 		if code, body := get(t, "http://"+cfg.Listen+"/health"); code != http.StatusServiceUnavailable {
