@@ -98,7 +98,7 @@ func TestAPlanSaysWhetherThereIsSomethingToDo(t *testing.T) {
 
 	r = w.bg("plan", w.service, "--tag", "2.0", "--detailed-exitcode")
 	w.code(r, 2)
-	w.says(r, "the image: "+stack.name+":2.0 (sha256:")
+	w.says(r, "the image: "+stack.Name+":2.0 (sha256:")
 	w.code(w.bg("plan", w.service, "--tag", "2.0"), 0) // without the flag it is an answer, whatever it says
 	var view struct {
 		Changes []string
@@ -162,7 +162,7 @@ func TestGarbageOfAServiceIsRemovedAndNothingElse(t *testing.T) {
 	if got := docker(t, "images", "-q", mine+":1"); got != "" {
 		t.Errorf("the old image is still there: %s", got)
 	}
-	docker(t, "image", "inspect", mine+":2", mine+":3", stack.name+":1.0")
+	docker(t, "image", "inspect", mine+":2", mine+":3", stack.Name+":1.0")
 	docker(t, "inspect", stranger)
 	w.live("blue")
 	w.code(w.bg("rollback", w.service), 0)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"bg/internal/browser"
+	"bg/internal/stacktest"
 )
 
 // picturesVariable names the folder for the pictures of the documentation. Without it
@@ -45,7 +46,7 @@ func lookAtConsul(w *world) *consulUI {
 // address or by a part of it.
 func (u *consulUI) find(links ...string) {
 	u.Helper()
-	u.page.Visit("http://" + u.site.consul + "/ui/")
+	u.page.Visit("http://" + u.site.Consul + "/ui/")
 	for _, link := range links {
 		u.page.Click(link)
 	}
@@ -85,7 +86,7 @@ func (u *consulUI) checked(status, part string) {
 // through the real UI while deployments succeed and fail.
 func TestInABrowserTheConsulUIShowsWhatIsLiveAndHowADeploymentProceeds(t *testing.T) {
 	w := newWorldOf(t, &stack)
-	w.service = "books-ms-" + random()
+	w.service = "books-ms-" + stacktest.Random()
 	w.startNginx("-v", "/etc/nginx/upstreams", "-v", "/etc/nginx/includes")
 	w.files()
 	w.deploy("--tag", "1.0")

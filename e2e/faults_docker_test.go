@@ -10,13 +10,14 @@ import (
 	"time"
 
 	"bg/internal/dockerdtest"
+	"bg/internal/stacktest"
 )
 
 // engine is a Docker daemon that cells may restart one after the other, with the
 // images that a service needs.
 type engine struct {
 	*dockerdtest.Daemon
-	vars stackVars
+	vars stacktest.Stack
 }
 
 // newEngine starts a daemon and loads the images.
@@ -25,24 +26,24 @@ func newEngine(t *testing.T, args ...string) *engine {
 	// Ports are published by the kernel alone: a process of the daemon's that
 	// stands in between would end with it.
 	e := &engine{Daemon: dockerdtest.Start(t, append([]string{"--userland-proxy=false"}, args...)...)}
-	e.vars = stackVars{name: stack.name, host: e.Address, env: []string{"DOCKER_HOST=" + e.Host}}
+	e.vars = stacktest.Stack{Name: stack.Name, Root: root, Host: e.Address, Env: []string{"DOCKER_HOST=" + e.Host}}
 	archive := filepath.Join(t.TempDir(), "images.tar")
-	docker(t, "save", "-o", archive, "nginx:1.30", "redis:8", stack.name+":1.0", stack.name+":2.0")
-	if _, err := e.vars.output("docker", "load", "-i", archive); err != nil {
+	docker(t, "save", "-o", archive, "nginx:1.30", "redis:8", stack.Name+":1.0", stack.Name+":2.0")
+	if _, err := e.vars.Output("docker", "load", "-i", archive); err != nil {
 		t.Fatal(err)
 	}
 	// In the daemon's own network, like nginx: bridges are kept apart.
-	if _, err := e.vars.output("docker", "run", "-d", "--name", e.vars.name+"-redis", "--network", "host", "--restart", "unless-stopped", "-l", "SERVICE_IGNORE=true", "redis:8"); err != nil {
+	if _, err := e.vars.Output("docker", "run", "-d", "--name", e.vars.Name+"-redis", "--network", "host", "--restart", "unless-stopped", "-l", "SERVICE_IGNORE=true", "redis:8"); err != nil {
 		t.Fatal(err)
 	}
-	e.vars.redis, e.vars.hostPort = e.Address+":6379", "80"
+	e.vars.Redis, e.vars.HostPort = e.Address+":6379", "80"
 	return e
 }
 
 // site starts a Consul and a registrator for the daemon.
 func (e *engine) site(t *testing.T) *site {
 	t.Helper()
-	s := &site{t: t, stackVars: e.vars, engine: e}
+	s := &site{t: t, Stack: e.vars, engine: e}
 	s.startConsul(1)
 	s.startRegistrator(e.Host, "-ip="+e.Address)
 	return s

@@ -179,7 +179,7 @@ func imageCells() []cell {
 		}},
 		{group: "image registry gone", name: "an image that was built here", run: func(f *faulty) {
 			image := nowhere + ":" + f.service
-			f.docker("tag", stack.name+":2.0", image)
+			f.docker("tag", stack.Name+":2.0", image)
 			f.Cleanup(func() { docker(f, "rmi", image) })
 			f.must([]int{done}, "deploy", f.service, "--image", image)
 			f.whole("green")
@@ -256,7 +256,7 @@ func consulCells() []cell {
 			s := f.parts
 			r := f.at(at, func() { s.follow(); s.servers[s.leader()].kill() }, "deploy", f.service)
 			f.endsWith(r, append([]int{done, undoFailed}, anyStep...)...)
-			s.led(s.consul)
+			s.led(s.Consul)
 			f.registered()
 			f.settle(r)
 		}})
@@ -274,7 +274,7 @@ func consulCells() []cell {
 				}()
 			}, "deploy", f.service)
 			<-back
-			s.led(s.consul)
+			s.led(s.Consul)
 			f.endsWith(r, append([]int{done, undoFailed}, anyStep...)...)
 			f.registered()
 			f.settle(r)
@@ -288,17 +288,17 @@ func consulCells() []cell {
 func (s *site) follow() {
 	s.t.Helper()
 	n := s.leader()
-	if s.addresses[n] != s.consul {
+	if s.addresses[n] != s.Consul {
 		return
 	}
 	// Whoever is asked has to leave the lead to another one.
-	a, err := fetch(s.t, http.MethodPost, "http://"+s.consul+"/v1/operator/raft/transfer-leader", "")
+	a, err := fetch(s.t, http.MethodPost, "http://"+s.Consul+"/v1/operator/raft/transfer-leader", "")
 	if err != nil || a.status != http.StatusOK {
 		s.t.Fatalf("transfer the lead: %d %s %v", a.status, a.body, err)
 	}
 	eventually(s.t, time.Minute, func() error {
-		if s.addresses[s.leader()] == s.consul {
-			return fmt.Errorf("%s still leads", s.consul)
+		if s.addresses[s.leader()] == s.Consul {
+			return fmt.Errorf("%s still leads", s.Consul)
 		}
 		return nil
 	})

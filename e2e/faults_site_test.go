@@ -17,12 +17,14 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"bg/internal/stacktest"
 )
 
 // site is a Consul of one or three servers and a registrator, as processes that
 // a cell can kill.
 type site struct {
-	stackVars
+	stacktest.Stack
 	t           *testing.T
 	servers     []*process
 	addresses   []string // of the servers' APIs
@@ -33,7 +35,7 @@ type site struct {
 // newSite starts a site beside the machine's Docker.
 func newSite(t *testing.T, servers int) *site {
 	t.Helper()
-	s := &site{t: t, stackVars: stackVars{name: stack.name, redis: stack.redis, host: "127.0.0.1"}}
+	s := &site{t: t, Stack: stacktest.Stack{Name: stack.Name, Root: root, Redis: stack.Redis, Host: "127.0.0.1"}}
 	s.startConsul(servers)
 	s.startRegistrator("")
 	return s
@@ -60,7 +62,7 @@ func (s *site) startConsul(number int) {
 		}
 		s.servers = append(s.servers, startProcess(s.t, filepath.Join(root, "bin", "consul"), nil, args...))
 	}
-	s.consul = s.addresses[0]
+	s.Consul = s.addresses[0]
 	for _, address := range s.addresses {
 		s.led(address)
 	}
@@ -93,12 +95,12 @@ func (s *site) leader() int {
 // startRegistrator starts the registrator, for a Docker at host or the machine's.
 func (s *site) startRegistrator(host string, args ...string) {
 	s.t.Helper()
-	args = append([]string{"registrator", "-cleanup", "-retry-attempts=-1", "-retry-interval=200", "-hostname=" + s.name}, args...)
+	args = append([]string{"registrator", "-cleanup", "-retry-attempts=-1", "-retry-interval=200", "-hostname=" + s.Name}, args...)
 	var env []string
 	if host != "" {
 		env = []string{"DOCKER_HOST=" + host}
 	}
-	s.registrator = startProcess(s.t, bg, env, append(args, "consul://"+s.consul)...)
+	s.registrator = startProcess(s.t, bg, env, append(args, "consul://"+s.Consul)...)
 }
 
 // process is a program that ends with its test.

@@ -89,7 +89,7 @@ func (m *matrix) cell(t *testing.T, c cell) {
 	shared, parts := &stack, (*site)(nil)
 	if c.site != nil {
 		parts = c.site(t)
-		shared = &parts.stackVars
+		shared = &parts.Stack
 	}
 	f := &faulty{world: newWorldOf(t, shared), parts: parts, row: r}
 	f.prepare(c)

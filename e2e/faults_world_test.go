@@ -42,7 +42,7 @@ var failingSettings = strings.Replace(faultSettings, "post: [ {", "post: [ { run
 func (f *faulty) prepare(c cell) {
 	f.Helper()
 	mounts := slices.Clone(c.nginx)
-	if f.site.hostPort == "" {
+	if f.site.HostPort == "" {
 		mounts = append(mounts, "-p", fmt.Sprint(fixedPort(), ":80"))
 	}
 	for _, folder := range []string{"/etc/nginx/upstreams", "/etc/nginx/includes"} {
@@ -55,7 +55,7 @@ func (f *faulty) prepare(c cell) {
 	f.file("bg.yml", faultSettings)
 	if c.engine != nil {
 		f.file("docker-compose.yml", strings.Replace(compose, "    stop_grace", "    restart: unless-stopped\n    stop_grace", 1))
-		f.env = append(f.env, f.site.env...)
+		f.env = append(f.env, f.site.Env...)
 	}
 	f.env = append(f.env, "BG_LOCK_TTL="+lockTTL.String(), "BG_LOCK_WAIT=1m")
 }

@@ -18,7 +18,7 @@ func TestFromAFolderWithADockerfileToAFirstDeployment(t *testing.T) {
 	for _, name := range []string{"Dockerfile", "bin/books-ms"} {
 		text := must(os.ReadFile(filepath.Join(sample, name)))
 		if name == "Dockerfile" { // the sample's database, as this run has it
-			text = append(text, "ENV REDIS_ADDR="+stack.redis+"\n"...)
+			text = append(text, "ENV REDIS_ADDR="+stack.Redis+"\n"...)
 		}
 		if err := os.MkdirAll(filepath.Dir(filepath.Join(w.dir, name)), 0o755); err != nil {
 			t.Fatal(err)
@@ -67,7 +67,7 @@ func (w *world) answers(want string) {
 // the names that a reader has instead of this run's.
 func writeTranscript(w *world, said string) {
 	w.Helper()
-	said = strings.NewReplacer(w.service, "books-ms", w.nginx, "nginx", w.url, "http://localhost:8000", stack.consul, "127.0.0.1:8500", w.dir, "/srv/books-ms").Replace(said)
+	said = strings.NewReplacer(w.service, "books-ms", w.nginx, "nginx", w.url, "http://localhost:8000", stack.Consul, "127.0.0.1:8500", w.dir, "/srv/books-ms").Replace(said)
 	said = regexp.MustCompile(`[ \t]+\n`).ReplaceAllString(said, "\n")
 	file := filepath.Join(root, "docs", "first-deploy.md")
 	text := string(must(os.ReadFile(file)))

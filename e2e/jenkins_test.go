@@ -26,8 +26,8 @@ func (w *world) jenkins(file string, change func(*jenkins.Build)) jenkins.Result
 	}
 	b := jenkins.Build{
 		File: filepath.Join(w.dir, "Jenkinsfile"), Library: filepath.Join(root, "examples/jenkins/vars"), Dir: w.dir,
-		Params:      map[string]any{"TAG": "2.0", "IMAGE": stack.name + ":2.0", "APPROVE": true},
-		Variables:   map[string]string{"PATH": filepath.Dir(bg) + ":" + os.Getenv("PATH"), "CONSUL_HTTP_ADDR": stack.consul, "BUILD_URL": "https://jenkins.example/job/books/42/"},
+		Params:      map[string]any{"TAG": "2.0", "IMAGE": stack.Name + ":2.0", "APPROVE": true},
+		Variables:   map[string]string{"PATH": filepath.Dir(bg) + ":" + os.Getenv("PATH"), "CONSUL_HTTP_ADDR": stack.Consul, "BUILD_URL": "https://jenkins.example/job/books/42/"},
 		Credentials: map[string]string{"consul-token": ""}, // this stack's Consul has no ACLs
 	}
 	if change != nil {

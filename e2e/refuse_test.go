@@ -6,13 +6,15 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"bg/internal/stacktest"
 )
 
 // What is wrong before anything was changed changes nothing.
 
 func TestConsulIsDown(t *testing.T) {
 	w := newWorld(t)
-	w.env = []string{"CONSUL_HTTP_ADDR=127.0.0.1:" + strconv.Itoa(freePort())}
+	w.env = []string{"CONSUL_HTTP_ADDR=127.0.0.1:" + strconv.Itoa(stacktest.FreePort())}
 	refused(w, 4, "no answer from Consul", "hint:")
 }
 

@@ -55,7 +55,7 @@ var failures = []failure{
 		w.file("bg.yml", strings.ReplaceAll(settings, "post: [ {", "post: [ { run: 'curl -sf $DOMAIN/ping; exit 4' }, {"))
 	}, code: 15, says: []string{"exit status 4"}},
 	{name: "a color that somebody changed meanwhile", prepare: func(w *world) {
-		w.file("bg.yml", strings.ReplaceAll(settings, "post: [ {", "post: [ { run: 'echo blue | curl -sf -X PUT --data-binary @- http://"+stack.consul+"/v1/kv/$BG_SERVICE/color' }, {"))
+		w.file("bg.yml", strings.ReplaceAll(settings, "post: [ {", "post: [ { run: 'echo blue | curl -sf -X PUT --data-binary @- http://"+stack.Consul+"/v1/kv/$BG_SERVICE/color' }, {"))
 	}, code: 16, says: []string{"the transaction was refused by Consul"}},
 }
 

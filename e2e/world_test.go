@@ -15,13 +15,14 @@ import (
 	"testing"
 	"time"
 
+	"bg/internal/stacktest"
 	"bg/load"
 )
 
 // world is one service with its folder, its nginx and its load.
 type world struct {
 	*testing.T
-	site    *stackVars // what it shares with other worlds
+	site    *stacktest.Stack // what it shares with other worlds
 	service string
 	dir     string
 	nginx   string // the container
@@ -85,10 +86,10 @@ func newWorld(t *testing.T) *world {
 }
 
 // newWorldOf makes a service that has neither an nginx nor files yet.
-func newWorldOf(t *testing.T, site *stackVars) *world {
-	id := random()
-	w := &world{T: t, site: site, service: "svc-" + id, dir: t.TempDir(), nginx: stack.name + "-" + id}
-	w.env = []string{"CONSUL_HTTP_ADDR=" + site.consul}
+func newWorldOf(t *testing.T, site *stacktest.Stack) *world {
+	id := stacktest.Random()
+	w := &world{T: t, site: site, service: "svc-" + id, dir: t.TempDir(), nginx: stack.Name + "-" + id}
+	w.env = []string{"CONSUL_HTTP_ADDR=" + site.Consul}
 	t.Cleanup(w.clean)
 	return w
 }
@@ -106,7 +107,7 @@ func (w *world) files() {
 // docker runs the docker command against this world's Engine.
 func (w *world) docker(args ...string) string {
 	w.Helper()
-	out, err := w.site.output("docker", args...)
+	out, err := w.site.Output("docker", args...)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -116,7 +117,7 @@ func (w *world) docker(args ...string) string {
 // startNginx starts this world's nginx with the stack's own configuration.
 func (w *world) startNginx(mounts ...string) {
 	switch {
-	case w.site.hostPort != "":
+	case w.site.HostPort != "":
 		mounts = append(mounts, "--network", "host")
 	case !slices.Contains(mounts, "-p"):
 		mounts = append(mounts, "-p", "80")
@@ -124,11 +125,11 @@ func (w *world) startNginx(mounts ...string) {
 	args := append([]string{"run", "-d", "--name", w.nginx, "-l", "SERVICE_IGNORE=true",
 		"-v", cmp.Or(w.conf, filepath.Join(root, "templates/nginx.conf")) + ":/etc/nginx/nginx.conf:ro"}, mounts...)
 	w.docker(append(args, "nginx:1.30")...)
-	port := w.site.hostPort
+	port := w.site.HostPort
 	if port == "" {
 		port = w.docker("inspect", "-f", `{{(index (index .NetworkSettings.Ports "80/tcp") 0).HostPort}}`, w.nginx)
 	}
-	w.url = "http://" + w.site.host + ":" + port
+	w.url = "http://" + w.site.Host + ":" + port
 	eventually(w, time.Minute, func() error { _, _, err := w.get("/nothing"); return err })
 }
 
@@ -153,7 +154,7 @@ func (w *world) file(name, content string) {
 	w.Helper()
 	content = strings.NewReplacer("SERVICE-", w.service+"-", "service: SERVICE", "service: "+w.service,
 		"upstream SERVICE", "upstream "+w.service, "http://SERVICE", "http://"+w.service,
-		"IMAGE", stack.name, "REDIS_", "REDIS_", "REDIS", w.site.redis, "NGINX", w.nginx, "URL", w.url).Replace(content)
+		"IMAGE", stack.Name, "REDIS_", "REDIS_", "REDIS", w.site.Redis, "NGINX", w.nginx, "URL", w.url).Replace(content)
 	if err := os.WriteFile(filepath.Join(w.dir, name), []byte(content), 0o600); err != nil {
 		w.Fatal(err)
 	}
@@ -257,7 +258,7 @@ func (w *world) put(key, value string) {
 // consul makes one request to the API of this world's Consul.
 func (w *world) consul(method, path, body string) answer {
 	w.Helper()
-	a, err := fetch(w, method, "http://"+w.site.consul+"/v1/"+path, body)
+	a, err := fetch(w, method, "http://"+w.site.Consul+"/v1/"+path, body)
 	if err != nil {
 		w.Fatal(err)
 	}
