@@ -9,7 +9,7 @@ LINT    := bin/golangci-lint
 BROWSER := ^TestInABrowser
 BURSTS  := burst-undisturbed burst-registrator burst-consul burst-docker burst-idle
 
-.PHONY: build demo test lint unit e2e browser screenshots chromium groovy images clean load faults faults-short faults-build burst $(BURSTS)
+.PHONY: build demo test lint unit e2e browser screenshots chromium groovy images clean load bench bench-tools faults faults-short faults-build burst $(BURSTS)
 
 build: ## bin/bg, static
 	go build -ldflags "-X main.version=$(VERSION)" -o bin/bg ./cmd/bg
@@ -67,6 +67,22 @@ faults-build: build images $(CONSUL)
 
 load: build images $(CONSUL) ## 100 switches under every kind of client, 2,000,000 requests (up to an hour)
 	PATH="$(CURDIR)/bin:$$PATH" go test -tags load -run 'TestSwitchesUnderEveryKindOfClient|TestAWebSocketOutlives' -v -count=1 -timeout 3h ./e2e
+
+# ROUNDS of each measurement; BENCH is an expression that picks parts by name, which then are only shown.
+ROUNDS ?= 10
+BENCH  ?=
+
+bench: build images $(CONSUL) bench-tools ## bg beside a pipeline of shell commands and the floor; writes bench/RESULTS.md (root, half an hour, a quiet machine)
+	go build -o bin/floor ./bench/floor
+	go test -c -tags bench -o bin/bench.test ./bench
+	cd bench && PATH="$(CURDIR)/bin:$$PATH" ../bin/bench.test -test.run '^TestBench($(BENCH))' -test.timeout 3h -rounds $(ROUNDS) $(if $(BENCH),,-results RESULTS.md)
+
+# consul-template is the version that bg links, built by the settings of its own module.
+bench-tools:
+	@command -v docker-compose >/dev/null && command -v jq >/dev/null && command -v curl >/dev/null && [ -x /usr/bin/time ] || \
+		if [ "$$(id -u)" = 0 ]; then apt-get update && apt-get install -y --no-install-recommends docker-compose jq curl time; \
+		else echo 'make bench: run `apt-get install docker-compose jq curl time` as root' >&2; exit 1; fi
+	@[ -x bin/consul-template ] || GOBIN="$(CURDIR)/bin" go install "github.com/hashicorp/consul-template@$$(go list -m -f '{{.Version}}' github.com/hashicorp/consul-template)"
 
 images: ## the images of the stack and the sample, pulled or built
 	bin/bg stack images redis:8
