@@ -67,9 +67,12 @@ func TestOneServiceThatConsulRefusesDoesNotHoldUpOthers(t *testing.T) {
 	r.synced(t)
 	d.run(serving(good))
 	eventually(t, func() error { return c.has(host+":"+good, host+":"+good+":80") })
-	if h := r.status.health(); !h.Synced || !strings.Contains(h.Error, bad) {
-		t.Errorf("health is %+v, want synced with the refusal of %s", h, bad)
-	}
+	eventually(t, func() error {
+		if h := r.status.health(); !h.Synced || !strings.Contains(h.Error, bad) {
+			return fmt.Errorf("health is %+v, want synced with the refusal of %s", h, bad)
+		}
+		return nil
+	})
 }
 
 func TestConsulKilledAndWithoutItsDataGetsEverythingAgain(t *testing.T) {

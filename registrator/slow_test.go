@@ -67,7 +67,8 @@ func TestAContainerThatDockerIsSlowToDescribeIsRegistered(t *testing.T) {
 	eventually(t, func() error { return c.has(host+":"+name+":", host+":"+name+":80") })
 	eventually(t, func() error {
 		services, err := c.services(host + ":" + name + ":")
-		if got := publishedPort(t, d, slow); err == nil && services[host+":"+name+":80"].Port != got {
+		service := services[host+":"+name+":80"]
+		if got := publishedPort(t, d, slow); err == nil && (service == nil || service.Port != got) {
 			err = fmt.Errorf("Consul has %v, Docker port %d", services, got)
 		}
 		return err
