@@ -31,11 +31,12 @@ var (
 // Engine is one Docker Engine with Docker's own configuration: contexts,
 // DOCKER_* variables, TLS and the credentials of private registries.
 type Engine struct {
-	cli     command.Cli
-	docker  client.APIClient
-	compose api.Compose
-	log     *slog.Logger
-	warned  sync.Map // files whose old layout was said
+	cli      command.Cli
+	docker   client.APIClient
+	compose  api.Compose
+	log      *slog.Logger
+	warned   sync.Map // files whose old layout was said
+	projects sync.Map // from a reading to the function that does it once
 }
 
 // Open returns the Engine that DOCKER_HOST, DOCKER_CONTEXT or Docker's current

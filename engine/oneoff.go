@@ -38,7 +38,7 @@ func (t Tests) RunService(ctx context.Context, file, service string, env map[str
 	for key, value := range env {
 		list = append(list, key+"="+value)
 	}
-	project, err := e.load(ctx, file, t.Project, list...)
+	project, err := e.read(ctx, file, t.Project, list...)
 	if err != nil {
 		return err
 	}

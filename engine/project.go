@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/compose-spec/compose-go/v2/cli"
 	"github.com/compose-spec/compose-go/v2/loader"
@@ -59,9 +60,27 @@ const (
 	PullNever   Pull = "never"
 )
 
-// load reads a Compose file, in today's layout or the old one, with its .env,
-// env_files, extends and includes.
-func (e *Engine) load(ctx context.Context, file, project string, env ...string) (*types.Project, error) {
+// reading says which Compose file is read, for which project.
+type reading struct{ file, project string }
+
+// load returns a Compose file, in today's layout or the old one, with its .env,
+// env_files, extends and includes. It reads the file once: a deployment runs what
+// it planned to run, also when somebody edits that meanwhile. What it returns is
+// everybody's, and is not changed.
+func (e *Engine) load(ctx context.Context, file, project string) (*types.Project, error) {
+	key := reading{file, project}
+	read, _ := e.projects.LoadOrStore(key, sync.OnceValues(func() (*types.Project, error) {
+		return e.read(ctx, file, project)
+	}))
+	p, err := read.(func() (*types.Project, error))()
+	if err != nil {
+		e.projects.Delete(key)
+	}
+	return p, err
+}
+
+// read is load, anew and with more variables.
+func (e *Engine) read(ctx context.Context, file, project string, env ...string) (*types.Project, error) {
 	content, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)

@@ -194,3 +194,21 @@ func TestATagThatCannotBeOneIsRefused(t *testing.T) {
 		})
 	}
 }
+
+func TestAComposeFileIsReadOnceForAllThatADeploymentDoes(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "docker-compose.yml")
+	e := offline(nil)
+	if _, err := e.load(t.Context(), file, "books-ms"); !errors.Is(err, ErrConfig) {
+		t.Fatalf("a file that is absent: %v", err)
+	}
+	for _, image := range []string{"books-ms:1.0", "books-ms:2.0"} {
+		content := "services: { app: { image: " + image + ", ports: [\"8080\"] } }"
+		if err := os.WriteFile(file, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		src := Source{Service: "books-ms", File: file, Project: "books-ms", Catalog: func(c color.Color) string { return "books-ms-" + string(c) }}
+		if got, err := e.Image(t.Context(), src, color.Blue); err != nil || got != "books-ms:1.0" {
+			t.Errorf("the image is %q, %v", got, err)
+		}
+	}
+}
