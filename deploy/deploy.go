@@ -118,7 +118,7 @@ type Request struct {
 	Service   string
 	Prefix    string // of the service's KV keys, for hints
 	Rollback  bool
-	Target    string        // the deployment that a rollback goes back to; "" is the one before
+	Target    string        // the id, or a part of it, of the deployment that a rollback goes back to; "" is the one before
 	Keep      time.Duration // how long the old color stays warm; 0 stops it
 	By        Who
 	Config    string
@@ -128,7 +128,7 @@ type Request struct {
 
 	Until     Verb   // pause after this step; "" goes on to the end
 	Supersede bool   // a paused deployment is aborted first
-	ID        string // resume and abort only this deployment; "" the newest
+	ID        string // resume and abort only the deployment with this id, or part of one; "" the newest
 }
 
 // holder says who asks for a lock.

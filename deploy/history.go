@@ -14,8 +14,13 @@ import (
 	"bg/hint"
 )
 
-// ErrNoDeployment says that the journal has no such deployment.
-var ErrNoDeployment = errors.New("no such deployment")
+// The errors of looking for a deployment by a part of its id.
+var (
+	// ErrNoDeployment: the journal has no such deployment.
+	ErrNoDeployment = errors.New("no such deployment")
+	// ErrAmbiguous: the part fits several.
+	ErrAmbiguous = errors.New("not clear which deployment is meant")
+)
 
 // Documents reads the journal of a service.
 type Documents interface {
@@ -64,25 +69,42 @@ func (d *Deployer) prune(ctx context.Context, service string, keep int) error {
 	return d.Journal.Prune(ctx, service, keep, slices.Collect(maps.Values(spare))...)
 }
 
-// Find returns the one deployment of list that id names, or begins the name of.
-func Find(list []Deployment, service, id string) (Deployment, error) {
-	var found []Deployment
-	for _, d := range list {
-		if d.ID == id {
-			return d, nil
-		}
-		if strings.HasPrefix(d.ID, id) {
-			found = append(found, d)
-		}
+// Find returns the one deployment of list that part names, see named.
+func Find(list []Deployment, service, part string) (Deployment, error) {
+	ids := make([]string, len(list))
+	for i, d := range list {
+		ids[i] = d.ID
 	}
-	switch len(found) {
-	case 1:
+	id, err := named(ids, service, part)
+	if err != nil {
+		return Deployment{}, err
+	}
+	return list[slices.Index(ids, id)], nil
+}
+
+// maxCandidates is how many ids an error names.
+const maxCandidates = 10
+
+// named returns the one of ids that part is, begins or ends: an id's last four
+// letters are what tells deployments of one day apart. The error is ErrNoDeployment
+// or ErrAmbiguous.
+func named(ids []string, service, part string) (string, error) {
+	if slices.Contains(ids, part) {
+		return part, nil
+	}
+	found := slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !strings.HasPrefix(id, part) && !strings.HasSuffix(id, part) })
+	switch {
+	case len(found) == 1:
 		return found[0], nil
-	case 0:
-		return Deployment{}, hint.Wrap(fmt.Errorf("%w: %s has no %s", ErrNoDeployment, service, id), "bg history "+service)
-	default:
-		return Deployment{}, hint.Wrap(fmt.Errorf("%w: %d deployments of %s begin with %s", ErrNoDeployment, len(found), service, id), "write more of the id: bg history "+service)
+	case len(found) == 0:
+		return "", hint.Wrap(fmt.Errorf("%w: %s has no %s", ErrNoDeployment, service, part), "bg history "+service)
 	}
+	some := strings.Join(found[:min(len(found), maxCandidates)], ", ")
+	if len(found) > maxCandidates {
+		some += ", …"
+	}
+	return "", hint.Wrap(fmt.Errorf("%w: %d deployments of %s begin or end with %s: %s", ErrAmbiguous, len(found), service, part, some),
+		"write more of the id: bg history "+service)
 }
 
 // Took returns how long the deployment took, or takes until now when it has

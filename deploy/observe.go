@@ -124,13 +124,22 @@ func (d *Deployer) observeHistory(ctx context.Context, service string, seen *Obs
 	return nil
 }
 
-// observeTarget finds the deployment that a rollback names, and its image.
+// observeTarget finds the deployment that a rollback names, by its id or a part of
+// that, and its image.
 func (d *Deployer) observeTarget(ctx context.Context, request Request, seen *Observation) (err error) {
-	if seen.Target, err = d.read(ctx, request.Service, request.Target); err != nil {
+	ids, err := d.Journal.List(ctx, request.Service)
+	if err != nil {
 		return err
 	}
-	if seen.Target.ID == "" {
-		return hint.Wrap(fmt.Errorf("%w: %s has no deployment %s", ErrNothingKept, request.Service, request.Target), "bg history "+request.Service)
+	id, err := named(ids, request.Service, request.Target)
+	if errors.Is(err, ErrNoDeployment) {
+		return hint.Wrap(fmt.Errorf("%w: %s has no deployment %s", ErrNothingKept, request.Service, request.Target), hint.Of(err))
+	}
+	if err != nil {
+		return err
+	}
+	if seen.Target, err = d.read(ctx, request.Service, id); err != nil {
+		return err
 	}
 	if seen.Target.Digest == "" && seen.Target.Restart != "" {
 		origin, err := d.read(ctx, request.Service, seen.Target.Restart)

@@ -90,10 +90,14 @@ func (d *Deployer) newest(ctx context.Context, service string) (Deployment, erro
 // is.
 func (d *Deployer) open(ctx context.Context, request Request) (Deployment, Observation, error) {
 	newest, err := d.newest(ctx, request.Service)
+	if err != nil {
+		return newest, Observation{}, err
+	}
+	meant, err := d.meant(ctx, request)
 	switch {
 	case err != nil:
-		return newest, Observation{}, err
-	case request.ID != "" && newest.ID != request.ID:
+		return newest, Observation{}, before(err)
+	case meant != "" && newest.ID != meant:
 		return newest, Observation{}, before(hint.Wrap(fmt.Errorf("%w: it is %s, which is %s, and not %s", ErrOtherDeployment, newest.ID, newest.Outcome, request.ID),
 			"bg status "+request.Service))
 	case newest.ID == "":
@@ -104,6 +108,23 @@ func (d *Deployer) open(ctx context.Context, request Request) (Deployment, Obser
 	}
 	seen, err := d.Observe(ctx, request)
 	return newest, seen, err
+}
+
+// meant returns the id of the deployment that request names by it or by a part of it,
+// what it names when there is no such deployment, and "" when it names none.
+func (d *Deployer) meant(ctx context.Context, request Request) (string, error) {
+	if request.ID == "" {
+		return "", nil
+	}
+	ids, err := d.Journal.List(ctx, request.Service)
+	if err != nil {
+		return "", err
+	}
+	id, err := named(ids, request.Service, request.ID)
+	if errors.Is(err, ErrNoDeployment) {
+		return request.ID, nil
+	}
+	return id, err
 }
 
 // refusePaused returns a *PausedError when earlier is paused and request does

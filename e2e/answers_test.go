@@ -75,13 +75,17 @@ func TestARollbackToAnEarlierDeploymentRunsItsVeryImage(t *testing.T) {
 	w.deploy("--tag", "2.0")
 	w.deploy("--tag", "2.0")
 	w.begin()
-	w.code(w.bg("rollback", w.service, "--to", first.ID), 0)
+	year := first.ID[:4]
+	r := w.bg("rollback", w.service, "--to", year)
+	w.code(r, 2)
+	w.says(r, "3 deployments of "+w.service+" begin or end with "+year+": ", first.ID)
+	w.code(w.bg("rollback", w.service, "--to", strings.TrimPrefix(first.ID, year)), 0) // its end
 	w.end()
 	w.live("green")
 	if _, header, _ := w.get("/ping"); header.Get("X-Version") != "1.0" || w.recorded().ImageID != first.ImageID {
 		t.Errorf("version %s serves instead of 1.0", header.Get("X-Version"))
 	}
-	r := w.bg("rollback", w.service, "--to", "20200101-000000-0000")
+	r = w.bg("rollback", w.service, "--to", "20200101-000000-0000")
 	w.code(r, 2)
 	w.says(r, "has no deployment 20200101-000000-0000", "bg history "+w.service)
 }

@@ -34,9 +34,11 @@ func rollbackCommand(s streams) *cli.Command {
 		Name: "rollback", Usage: "make the version before live again, from the containers that were kept", ArgsUsage: "SERVICE",
 		Description: "It takes the same way as a deployment: registration, tests, nginx, tests, Consul.\n" +
 			"While the old color is still warm (keep: 10m in bg.yml) it is only a switch of nginx. With\n" +
-			"--to it starts the very image of an earlier deployment, as bg history names it.\n\n" +
+			"--to it starts the very image of an earlier deployment, which bg history names: by its ID, or\n" +
+			"by the beginning or the end of it that no other one has.\n\n" +
 			"   bg rollback books-ms\n" +
 			"   bg rollback books-ms --to 20261121-010203-7f3a\n" +
+			"   bg rollback books-ms --to 7f3a\n" +
 			"   bg rollback books-ms --dry-run",
 		Flags: append(append(deployFlags(), stageFlags()...),
 			&cli.StringFlag{Name: "to", Usage: "the `ID` of the deployment to go back to; see bg history"}),

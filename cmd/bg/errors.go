@@ -78,7 +78,7 @@ func exitCode(err error) int {
 		return stepCode(step.Verb)
 	case isA[*registry.HeldError](err), isA[*deploy.PausedError](err), isOneOf(err, deploy.ErrUnfinished, deploy.ErrOtherDeployment):
 		return exitHeld
-	case isA[usageError](err), isA[*config.Error](err), isOneOf(err, engine.ErrConfig, registrator.ErrConfig, deploy.ErrNothingKept, deploy.ErrNoDeployment, deploy.ErrNothingOpen, deploy.ErrOver):
+	case isA[usageError](err), isA[*config.Error](err), isOneOf(err, engine.ErrConfig, registrator.ErrConfig, deploy.ErrNothingKept, deploy.ErrNoDeployment, deploy.ErrAmbiguous, deploy.ErrNothingOpen, deploy.ErrOver):
 		return exitUsage
 	case isOneOf(err, registry.ErrUnreachable, registry.ErrForbidden, engine.ErrUnreachable, proxy.ErrUnreachable, registrator.ErrConsul, registrator.ErrDocker):
 		return exitUnreachable

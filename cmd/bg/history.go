@@ -18,9 +18,10 @@ import (
 func historyCommand(s streams) *cli.Command {
 	return &cli.Command{
 		Name: "history", Usage: "list the deployments of a service, or show one of them whole", ArgsUsage: "SERVICE [ID]",
-		Description: "The newest one comes first. An ID may be shortened to what is still unique.\n\n" +
+		Description: "The newest one comes first. The beginning or the end of an ID will do, when no other one has it.\n\n" +
 			"   bg history books-ms\n" +
 			"   bg history books-ms 20261121-010203-7f3a\n" +
+			"   bg history books-ms 7f3a\n" +
 			"   bg history books-ms -o json | jq -r '.[] | select(.outcome == \"failed\").id'",
 		Flags: append(settingFlags(func(set config.Setting) bool { return set.Key == "consul.prefix" }),
 			formatFlag(), &cli.IntFlag{Name: "number", Aliases: []string{"n"}, Value: 20, Usage: "how many are listed in the table"}),

@@ -24,7 +24,7 @@ func reportCommand(s streams) *cli.Command {
 		Description: "Without an ID it is the newest deployment of the service. The page goes to standard output and\n" +
 			"needs nothing else, no network and no script. bg deploy --report FILE writes it right away.\n\n" +
 			"   bg report books-ms > report.html\n" +
-			"   bg report books-ms 20261121-010203-7f3a > report.html\n" +
+			"   bg report books-ms 7f3a > report.html  # the beginning or the end of an ID\n" +
 			"   bg report 20261121-010203-7f3a > report.html",
 		Flags:        settingFlags(func(set config.Setting) bool { return set.Key == "consul.prefix" }),
 		OnUsageError: onUsageError,

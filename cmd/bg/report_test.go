@@ -10,6 +10,7 @@ func TestAReportIsFoundByServiceAndById(t *testing.T) {
 	tests := []struct{ name, args, want string }{
 		{"the newest of a service", service, "20261121-030000-aaaa"},
 		{"a deployment of a service", service + " 20261121-020000-bbbb", "20261121-020000-bbbb"},
+		{"the end of an id", service + " bbbb", "20261121-020000-bbbb"},
 		{"an id that is shortened", service + " 20261121-01", "20261121-010203-cccc"},
 	}
 	for _, tt := range tests {

@@ -34,5 +34,5 @@ func resumeCommand(s streams) *cli.Command {
 }
 
 func deploymentFlag() cli.Flag {
-	return &cli.StringFlag{Name: "deployment", Usage: "do it only when the newest deployment has this `ID`"}
+	return &cli.StringFlag{Name: "deployment", Usage: "do it only when the newest deployment has this `ID`, or one that begins or ends so"}
 }
