@@ -27,6 +27,9 @@ const (
 	Commit   Verb = "commit"
 	Drain    Verb = "drain"
 	Stop     Verb = "stop"
+	// Expose is only in plans that pause before the switch: the color that is
+	// held can be reached by who asks for it.
+	Expose Verb = "expose"
 	// Remove is only in plans that undo: a version that failed is nothing to
 	// roll back to.
 	Remove Verb = "remove"
@@ -97,7 +100,7 @@ func MakePlan(request Request, seen Observation) (Plan, error) {
 			fmt.Sprintf("check consul.prefix; if %s serves, write it: consul kv put %s%s/color %s", pointed, request.Prefix, p.Service, pointed))
 	}
 	p.Warm = request.Rollback && warm(request, seen, p.To)
-	if pointed == p.To || !p.Warm && p.From != color.None && active(seen.Containers[p.To]) > 0 {
+	if pointed == p.To || len(seen.Proxy.Preview) > 0 || !p.Warm && p.From != color.None && active(seen.Containers[p.To]) > 0 {
 		p.free(seen, pointed)
 		pointed = p.From
 	}
@@ -118,6 +121,7 @@ func MakePlan(request Request, seen Observation) (Plan, error) {
 	}
 	p.end(request, seen)
 	p.cut(request.Until)
+	p.expose(seen)
 	return p, nil
 }
 
@@ -130,6 +134,8 @@ func (p *Plan) free(seen Observation, pointed color.Color) {
 	switch {
 	case pointed == p.To:
 		cause = fmt.Sprintf("an earlier deployment was interrupted: nginx sends to %s, and %s is live", p.To, p.From)
+	case len(seen.Proxy.Preview) > 0:
+		cause = fmt.Sprintf("nginx still sends those to %s who ask for it", listed(seen.Proxy.Preview))
 	case active(seen.Containers[p.To]) == 0:
 		cause = fmt.Sprintf("a switch was begun: nginx has to be seen sending to %s before %s is started", p.From, p.To)
 	}

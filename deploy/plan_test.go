@@ -141,6 +141,14 @@ var plans = []struct {
 		o.Proxy.Upstreams = []string{greenAddress}
 		o.Kept = true
 	}},
+	{name: "deployment-that-is-held-and-exposed", request: Request{Until: Pretest}, seen: func(o *Observation) {
+		o.live(color.Blue, 32001, blueAddress)
+		o.Proxy.Previews = true
+	}},
+	{name: "preview-of-a-deployment-that-was-given-up", seen: func(o *Observation) {
+		o.live(color.Blue, 32001, blueAddress)
+		o.Proxy.Preview = []string{greenAddress}
+	}},
 	{name: "old-color-without-running-containers", seen: func(o *Observation) {
 		o.Live = color.Live{Color: color.Blue, Index: 7}
 		o.has(color.Blue, "exited")

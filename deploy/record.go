@@ -80,6 +80,9 @@ type Deployment struct {
 	Evidence *Evidence `json:"evidence,omitempty"`
 	// Probe is what a client saw all the while, nil when nothing was asked.
 	Probe *probe.Report `json:"probe,omitempty"`
+	// Preview is the command that reaches the color that is held through nginx, ""
+	// when nothing does.
+	Preview string `json:"preview,omitempty"`
 	// Before is what nginx's files were before the switch. It is written before
 	// they are changed, so that any process on any host can undo that.
 	Before *NginxFiles `json:"nginx_before,omitempty"`
@@ -136,9 +139,12 @@ func (d Deployment) last(verb Verb, c color.Color) *Record {
 // begun reports whether a step on the new color was begun.
 func (d Deployment) begun(verb Verb) bool { return d.last(verb, d.To) != nil }
 
-// switching reports whether a switch was begun, to the new color or, when nginx
-// had to leave that first, to the old one. Nobody knows what nginx reads then.
-func (d Deployment) switching() bool { return d.begun(Switch) || d.last(Switch, d.From) != nil }
+// switching reports whether a switch was begun, to the new color, of all requests
+// or of those that ask for it, or, when nginx had to leave that first, to the old
+// one. Nobody knows what nginx reads then.
+func (d Deployment) switching() bool {
+	return d.begun(Switch) || d.begun(Expose) || d.last(Switch, d.From) != nil
+}
 
 // did reports whether a step on the new color is known to be done.
 func (d Deployment) did(verb Verb) bool {
@@ -146,13 +152,17 @@ func (d Deployment) did(verb Verb) bool {
 	return r != nil && r.Duration != "" && r.Error == ""
 }
 
-// At returns the step that the deployment is in or was ended in, "" before the
-// first one.
+// At returns the step that the deployment is in, was ended in, or is paused after,
+// "" before the first one.
 func (d Deployment) At() Verb {
 	if len(d.Steps) == 0 {
 		return ""
 	}
-	return d.Steps[len(d.Steps)-1].Step
+	last := d.Steps[len(d.Steps)-1].Step
+	if last == Expose && d.Outcome == Paused {
+		return d.done() // what was paused after, and then exposed
+	}
+	return last
 }
 
 // doing says in a word or two what is being done.

@@ -178,6 +178,9 @@ func ResumePlan(request Request, d Deployment, seen Observation) (Plan, error) {
 		return Plan{}, hint.Wrap(fmt.Errorf("%w: %s is done, and %s comes before it", ErrOver, d.done(), request.Until), "bg resume "+d.Service)
 	}
 	p.cut(request.Until)
+	if !d.begun(Switch) { // nginx may send all requests to it already
+		p.expose(seen)
+	}
 	return p, nil
 }
 
@@ -265,7 +268,7 @@ func (seen Observation) after(d Deployment) Observation {
 		down, removed = d.From, false
 	}
 	if c := seen.Live.Color; d.switching() && (!d.Live() || d.WarmUntil == nil) {
-		seen.Proxy.Upstreams = matching(seen.Containers[c], seen.Instances[c]).addresses()
+		seen.Proxy.Upstreams, seen.Proxy.Preview = matching(seen.Containers[c], seen.Instances[c]).addresses(), nil
 	}
 	containers, instances := map[color.Color][]engine.Container{}, seen.Instances
 	for c, list := range seen.Containers {

@@ -64,7 +64,7 @@ func (d *death) step(verb Verb, done bool) {
 		}
 	case Drain, Stop:
 		of = d.From
-	case Pretest, Posttest, Remove: // they leave nothing behind
+	case Pretest, Posttest, Expose, Remove: // they leave nothing behind
 	}
 	if verb == Stop && done {
 		d.Observation.Containers[d.From][0].State = "exited"
@@ -173,6 +173,28 @@ var moments = []struct {
 	{"paused after pretest", func() death {
 		d := killedIn(Pretest, color.Blue)
 		d.Steps[len(d.Steps)-1].Duration, d.Outcome = "1s", Paused
+		return d
+	}},
+	{"paused after pretest, and exposed", func() death {
+		d := killedIn(Pretest, color.Blue)
+		d.Steps[len(d.Steps)-1].Duration, d.Outcome, d.Before = "1s", Paused, kept(d.Proxy)
+		d.step(Expose, true)
+		d.Proxy.Preview = []string{greenAddress}
+		return d
+	}},
+	{"paused after pretest and exposed, and the new container ended", func() death {
+		d := killedIn(Pretest, color.Blue)
+		d.Steps[len(d.Steps)-1].Duration, d.Outcome, d.Before = "1s", Paused, kept(d.Proxy)
+		d.step(Expose, true)
+		d.Proxy.Preview, d.Instances[color.Green] = []string{greenAddress}, nil
+		d.Observation.Containers[color.Green][0].State = "exited"
+		return d
+	}},
+	{"in the exposure, between the file and the reload", func() death {
+		d := killedIn(Pretest, color.Blue)
+		d.Steps[len(d.Steps)-1].Duration, d.Before = "1s", kept(d.Proxy)
+		d.step(Expose, false)
+		d.Proxy.Preview = []string{greenAddress}
 		return d
 	}},
 	{"paused after the commit", func() death {

@@ -117,6 +117,8 @@ func (damage Damage) nginx(live color.Color) string {
 		return "a file of the service is gone from nginx"
 	case !sameSet(want, has):
 		return fmt.Sprintf("its file sends to %s, and %s is at %s", listed(has), live, listed(want))
+	case len(damage.Proxy.Preview) > 0:
+		return fmt.Sprintf("its file still sends those to %s who ask for it", listed(damage.Proxy.Preview))
 	case answer.Color != "" && answer.Color != live.String():
 		return fmt.Sprintf("its file is right, and it answers with %s: it has not read it", answer.Color)
 	case answer.Status >= http.StatusBadGateway && answer.Status <= http.StatusGatewayTimeout:

@@ -58,6 +58,7 @@ var damages = []struct {
 		d.runs(color.Green, 32002)
 		d.Proxy.Upstreams = []string{blueAddress, greenAddress}
 	}},
+	{"nginx's file still has a preview", func(d *Damage) { d.Proxy.Preview = []string{greenAddress} }},
 	{"nginx's file was removed", func(d *Damage) { d.Proxy.Upstreams, d.Proxy.Files.Upstreams.Absent = nil, true }},
 	{"nginx's file was put right and never read", func(d *Damage) { d.Answer.Color = "green" }},
 	{"the idle color was started by hand", func(d *Damage) { d.runs(color.Green, 32002) }},

@@ -194,7 +194,7 @@ func (r *run) takeUp(open Deployment) {
 	r.record = &open
 	r.committed = open.Live()
 	open.Resumed = append(open.Resumed, Resumption{By: r.request.By, At: time.Now().UTC()})
-	open.Paused, open.Reason = nil, ""
+	open.Paused, open.Reason, open.Preview = nil, "", ""
 	if !r.committed {
 		open.Outcome = Running
 	}
@@ -205,7 +205,7 @@ func (r *run) takeUp(open Deployment) {
 	if open.begun(Start) {
 		r.undoes(Step{Verb: Start, Color: open.To}, r.downNew)
 	}
-	if open.begun(Switch) {
+	if open.begun(Switch) || open.begun(Expose) {
 		r.undoes(Step{Verb: Switch, Color: open.To}, r.switchBack)
 	}
 }
@@ -217,7 +217,7 @@ func (r *run) abort(ctx context.Context, outcome Outcome, reason string) error {
 	limited, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), r.Settings.UndoTimeout+r.Settings.DrainTimeout, errors.New("the time for the undo is over"))
 	defer cancel()
 	was := fmt.Errorf("deployment %s was %s in %s", r.record.ID, r.record.Outcome, r.record.At())
-	r.record.Outcome, r.record.Paused = Running, nil
+	r.record.Outcome, r.record.Paused, r.record.Preview = Running, nil, ""
 	for _, step := range r.plan.Steps {
 		do := r.downNew
 		if step.Verb == Switch {

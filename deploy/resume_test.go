@@ -41,6 +41,12 @@ var kills = []struct {
 // it is a while after a real kill.
 func (w *world) kill(d *Deployer, call string) Deployment {
 	w.Helper()
+	return w.killAs(d, call, w.request())
+}
+
+// killAs is kill for another request.
+func (w *world) killAs(d *Deployer, call string, request Request) Deployment {
+	w.Helper()
 	d.Journal = scriptedJournal{Journal: d.Journal, world: w, save: func(commit func() error) error {
 		err := commit()
 		if call == "after the commit" {
@@ -52,7 +58,7 @@ func (w *world) kill(d *Deployer, call string) Deployment {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		if _, err := d.Deploy(w.Context(), w.request()); err != nil {
+		if _, err := d.Deploy(w.Context(), request); err != nil {
 			w.Error(err)
 		}
 	}()

@@ -164,7 +164,7 @@ func (r *run) intend(step Step) {
 	case step.Verb == Start && r.plan.Restart && !r.record.Kept:
 		again := r.seen.Containers[step.Color]
 		r.record.Kept, r.record.Restart, r.record.Containers = true, again[0].Deployment, ids(again)
-	case step.Verb == Switch && step.Color == r.plan.To && r.record.Before == nil:
+	case (step.Verb == Switch || step.Verb == Expose) && step.Color == r.plan.To && r.record.Before == nil:
 		r.record.Before = kept(r.seen.Proxy)
 	}
 }
@@ -210,6 +210,8 @@ func (r *run) step(ctx context.Context, step Step, cancel context.CancelCauseFun
 		return r.register(ctx, step, cancel)
 	case Pretest:
 		return r.test(ctx, r.Settings.Pre, "http://"+r.addresses[0])
+	case Expose:
+		return r.expose(ctx, step)
 	case Switch:
 		return r.switchTo(ctx, step)
 	case Posttest:

@@ -84,6 +84,8 @@ type OpenStatus struct {
 	Since time.Time `json:"since"` // when it began, or was paused
 	Age   string    `json:"age"`
 	By    Who       `json:"by"`
+	// Preview is the command that reaches the color that is held through nginx.
+	Preview string `json:"preview,omitempty"`
 }
 
 // Problem is a disagreement of parts, and the command that mends it.
@@ -205,7 +207,7 @@ func (s Standing) open() *OpenStatus {
 	o := &OpenStatus{ID: d.ID, State: string(d.Outcome), To: d.To.String(), Step: d.At(), Since: d.Started, By: d.By}
 	switch {
 	case d.Outcome == Paused && d.Paused != nil:
-		o.Since = *d.Paused
+		o.Since, o.Preview = *d.Paused, d.Preview
 	case s.Holder != nil:
 		o.State = string(Running)
 	case d.Outcome == Running, d.Outcome == Done:
@@ -297,6 +299,9 @@ func (s Status) Text() string {
 		fmt.Fprintf(&b, "  deployment %s to %s: %s in %s for %s, by %s@%s\n", o.ID, o.To, o.State, o.Step, o.Age, o.By.User, o.By.Host)
 		if o.State == string(Paused) {
 			fmt.Fprintf(&b, "    bg resume %s goes on with it, bg abort %s undoes it\n", s.Service, s.Service)
+			if o.Preview != "" {
+				fmt.Fprintf(&b, "    %s\n", previewText(o.Preview, o.To))
+			}
 		}
 	}
 	if s.Holder != nil {

@@ -32,6 +32,13 @@ var standings = []struct {
 		since := at.Add(-48 * time.Hour)
 		s.Newest.Outcome, s.Newest.Paused = Paused, &since
 	}},
+	{"a deployment is paused and exposed", func(s *Standing) {
+		s.Newest = killedIn(Pretest, color.Blue).Deployment
+		since := at.Add(-48 * time.Hour)
+		s.Newest.Steps[len(s.Newest.Steps)-1].Duration = "1s"
+		s.Newest.Steps = append(s.Newest.Steps, Record{Step: Expose, Color: color.Green, Duration: "1s"})
+		s.Newest.Outcome, s.Newest.Paused, s.Newest.Preview = Paused, &since, "curl -H 'X-BG-Preview: green' http://proxy/ping"
+	}},
 	{"a deployment was killed", func(s *Standing) { s.Newest = killedIn(Posttest, color.Blue).Deployment }},
 	{"a deployment was killed after its commit", func(s *Standing) {
 		d := killedIn(Drain, color.Blue)

@@ -188,40 +188,51 @@ func (r *run) test(ctx context.Context, tests []integration.Test, domain string)
 
 // switchTo points nginx at a color, and remembers what it replaced.
 func (r *run) switchTo(ctx context.Context, step Step) (string, error) {
-	ctx, done := context.WithTimeoutCause(ctx, r.Settings.SwitchTimeout+proxyLockWait, errors.New("nginx did not switch in time"))
-	defer done()
 	want, err := r.want(step.Color)
 	if err != nil {
 		return "", err
 	}
+	change, err := r.apply(ctx, step, proxy.RenderInput{Color: step.Color, Want: want})
+	if err != nil {
+		return "", err
+	}
+	r.changes[step.Color] = change
+	if step.Color != r.plan.To {
+		r.seen.Proxy.Files, r.seen.Proxy.Upstreams, r.seen.Proxy.Preview = change.Files, want, nil
+	}
+	return change.String(), nil
+}
+
+// apply makes nginx run with what input renders to. When that sends anybody to the
+// new color, it is undone like a switch.
+func (r *run) apply(ctx context.Context, step Step, input proxy.RenderInput) (change proxy.Change, err error) {
+	ctx, done := context.WithTimeoutCause(ctx, r.Settings.SwitchTimeout+proxyLockWait, errors.New("nginx did not switch in time"))
+	defer done()
 	r.preparing.Wait()
-	var change proxy.Change
+	undone := Step{Verb: Switch, Color: step.Color, Cause: step.Cause}
 	err = r.alone(ctx, step, func(ctx context.Context) error {
 		// Rendered inside the lock: another service's switch changes the
 		// configuration that this one is checked with.
-		files, err := r.Proxy.Render(ctx, proxy.RenderInput{Color: step.Color, Want: want, Forbid: r.forbid(ctx, step.Color, want)})
+		input.Forbid = r.forbid(ctx, input.Color, input.Want)
+		files, err := r.Proxy.Render(ctx, input)
 		if err != nil {
 			return err
 		}
 		if change, err = r.Proxy.Apply(ctx, files); err != nil {
 			return err
 		}
-		r.changes[step.Color] = change
-		r.switched(ctx, change, step.Color)
 		if step.Color == r.plan.To {
-			r.undoes(step, r.switchBack)
-		} else {
-			r.seen.Proxy.Files, r.seen.Proxy.Upstreams = files, want
+			r.undoes(undone, r.switchBack)
+		}
+		if input.Preview.Color == color.None { // all requests go elsewhere now
+			r.switched(ctx, change, step.Color)
 		}
 		return nil
 	})
-	if err != nil {
-		if errors.Is(err, proxy.ErrRestore) {
-			r.undoes(step, func(context.Context) (string, error) { return "", err })
-		}
-		return "", err
+	if errors.Is(err, proxy.ErrRestore) {
+		r.undoes(undone, func(context.Context) (string, error) { return "", err })
 	}
-	return change.String(), nil
+	return change, err
 }
 
 // want returns the addresses that nginx has to send to for color c.

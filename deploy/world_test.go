@@ -127,7 +127,7 @@ func (w *world) serving(d *Deployer, c color.Color) {
 	live := must(color.NewStore(w.consul, "").Live(w.Context(), w.service))(w.T)
 	list := d.Engine.(*scriptedEngine).containers[c]
 	nginx := d.Proxy.(*scriptedProxy).files
-	if live.Color != c || nginx.Color != c || len(list) != 1 || !list[0].Running() || string(nginx.Upstreams.Data) != address(list[0]) {
+	if live.Color != c || nginx.Color != c || len(nginx.Includes.Data) > 0 || len(list) != 1 || !list[0].Running() || string(nginx.Upstreams.Data) != address(list[0]) {
 		w.Errorf("%s does not serve: Consul says %s, nginx sends to %s at %s, containers %+v", c, live.Color, nginx.Color, nginx.Upstreams.Data, list)
 	}
 }
@@ -329,10 +329,15 @@ type scriptedProxy struct {
 	world *world
 	files proxy.Files
 	live  color.Color // of files, for those who ask meanwhile
+	// previews says that the templates have one. Its addresses are in the includes.
+	previews bool
 }
 
 func (p *scriptedProxy) Observe(ctx context.Context) (proxy.State, error) {
-	state := proxy.State{Files: p.files}
+	state := proxy.State{Files: p.files, Previews: p.previews}
+	if data := string(p.files.Includes.Data); data != "" {
+		state.Preview = strings.Split(data, " ")
+	}
 	if data := string(p.files.Upstreams.Data); data != "" {
 		state.Upstreams = strings.Split(data, " ")
 	}
@@ -350,14 +355,23 @@ func (p *scriptedProxy) Answer(context.Context) proxy.Answer {
 }
 
 func (p *scriptedProxy) Render(ctx context.Context, in proxy.RenderInput) (proxy.Files, error) {
-	err := p.world.call(ctx, "render "+in.Color.String())
-	return proxy.Files{Color: in.Color, Upstreams: proxy.File{Data: []byte(strings.Join(in.Want, " "))}}, err
+	name := "render " + in.Color.String()
+	if in.Preview.Color != color.None {
+		name += " with " + in.Preview.Color.String()
+	}
+	return proxy.Files{
+		Color: in.Color, Upstreams: proxy.File{Data: []byte(strings.Join(in.Want, " "))},
+		Preview: in.Preview.Color, Includes: proxy.File{Data: []byte(strings.Join(in.Preview.Want, " "))},
+	}, p.world.call(ctx, name)
 }
 
 // Prepare is no call of its own: it runs beside others.
 func (p *scriptedProxy) Prepare(context.Context, proxy.RenderInput) error { return nil }
 
 func (p *scriptedProxy) Apply(ctx context.Context, files proxy.Files) (proxy.Change, error) {
+	if files.Preview != color.None {
+		return p.put(ctx, "expose with ", files)
+	}
 	return p.put(ctx, "apply ", files)
 }
 

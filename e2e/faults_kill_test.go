@@ -198,6 +198,40 @@ func (f *faulty) recoverUndo(r recovery) string {
 	}
 }
 
+// exposeCells kill bg while it exposes a color that is held, and while that is taken
+// back. nginx may send to the color then, though it is not live.
+func exposeCells() []cell {
+	const group = "SIGKILL while a held color is exposed"
+	hold := func(f *faulty) []string {
+		f.Helper()
+		f.shipped()
+		f.deploy("--tag", "1.0")
+		f.begin()
+		return []string{"deploy", f.service, "--hold"}
+	}
+	var all []cell
+	for _, at := range []struct{ at, name string }{
+		{"in:switch", "its file written, nginx not reloaded"}, {"reload:switch", "nginx reloaded"}, {"after:expose", "exposed, and not paused"},
+	} {
+		for _, r := range recoveries {
+			all = append(all, cell{group: group, name: at.name + ", then " + string(r), fresh: true, run: func(f *faulty) {
+				f.killed(at.at, hold(f)...)
+				f.whole(f.recover(r, false, "blue", "green"))
+			}})
+		}
+	}
+	for _, at := range []struct{ at, name string }{
+		{"in:switch", "the abort, the old file written"}, {"in:undo-switch", "the abort before its drain"}, {"in:undo-start", "the abort, the color stopped"},
+	} {
+		all = append(all, cell{group: group, name: at.name + ", then abort", fresh: true, run: func(f *faulty) {
+			f.must([]int{done}, hold(f)...)
+			f.killed(at.at, "abort", f.service)
+			f.whole(f.recoverUndo(abort))
+		}})
+	}
+	return all
+}
+
 // recoveryCells kill bg, then kill what was to recover from that, then recover.
 func recoveryCells() []cell {
 	var all []cell

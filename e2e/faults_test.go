@@ -106,7 +106,7 @@ func (m *matrix) cell(t *testing.T, c cell) {
 // cells returns the whole matrix.
 func cells() []cell {
 	var all []cell
-	for _, group := range []func() []cell{killCells, firstCells, rollbackCells, undoCells, recoveryCells, termCells, lockCells, clockCells,
+	for _, group := range []func() []cell{killCells, firstCells, rollbackCells, undoCells, exposeCells, recoveryCells, termCells, lockCells, clockCells,
 		containerCells, nginxCells, diskCells, imageCells, registratorCells, consulCells, dockerCells, raceCells} {
 		all = append(all, group()...)
 	}

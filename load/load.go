@@ -32,6 +32,7 @@ type Clients struct {
 	Method    string // default GET
 	Path      string // with its query
 	Body      string // sent with its length, as JSON
+	Header    string // one more line of the request's head, such as "Cookie: a=b"; not of a stream's
 	KeepAlive bool   // one connection for many requests
 	Pause     time.Duration
 	Label     string // the response header whose values are counted
@@ -161,6 +162,9 @@ func (c Clients) bytes(host string) []byte {
 	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: bg-load\r\n", method, c.Path, host)
 	if !c.KeepAlive {
 		b.WriteString("Connection: close\r\n")
+	}
+	if c.Header != "" {
+		b.WriteString(c.Header + "\r\n")
 	}
 	if c.Kind == Uploads {
 		b.WriteString("Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")

@@ -251,7 +251,7 @@ func TestPostsArriveWhole(t *testing.T) {
 			var served atomic.Int32
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				got, err := io.ReadAll(r.Body)
-				if err != nil || string(got) != body || r.Method != http.MethodPost || r.Header.Get("Content-Type") != "application/json" {
+				if err != nil || string(got) != body || r.Method != http.MethodPost || r.Header.Get("Content-Type") != "application/json" || r.Header.Get("X-More") != "yes" {
 					http.Error(w, "not what was sent", http.StatusBadRequest)
 					return
 				}
@@ -259,7 +259,7 @@ func TestPostsArriveWhole(t *testing.T) {
 				w.WriteHeader(http.StatusCreated)
 			}))
 			t.Cleanup(server.Close)
-			r := run(t, server.URL, Clients{Method: http.MethodPost, Path: "/api/v1/books", Body: body, KeepAlive: keepAlive})
+			r := run(t, server.URL, Clients{Method: http.MethodPost, Path: "/api/v1/books", Body: body, Header: "X-More: yes", KeepAlive: keepAlive})
 			if r.Failed != 0 || int(served.Load()) != r.Sent {
 				t.Errorf("served %d: %+v", served.Load(), r)
 			}

@@ -62,7 +62,7 @@ func (n *Nginx) Apply(ctx context.Context, files Files) (Change, error) {
 // workers that lived before a reload are all that may send elsewhere.
 func (n *Nginx) Restore(ctx context.Context, change Change) (Change, error) {
 	previous := change.Previous
-	previous.Color = color.None // no answer of it is taken for the whole truth
+	previous.Color, previous.Preview = color.None, color.None // no answer of it is taken for the whole truth
 	return n.put(ctx, previous, func(context.Context, Files) (int, error) { return 0, nil })
 }
 

@@ -27,7 +27,7 @@ func (n *Nginx) confirm(ctx context.Context, files Files) (int, error) {
 	passed, last := 0, errors.New("no answer yet")
 	err := poll(ctx, 5*time.Millisecond, 100*time.Millisecond, func() (bool, error) {
 		for passed < answersInRow {
-			if _, err := n.probe(ctx, files.Color); err != nil {
+			if _, err := n.probe(ctx, files); err != nil {
 				passed = 0
 				if ctx.Err() == nil {
 					last = err
@@ -51,17 +51,33 @@ func (n *Nginx) serves(ctx context.Context, files Files) int {
 		return 0
 	}
 	for range answersInRow {
-		if named, err := n.probe(ctx, files.Color); err != nil || !named {
+		if named, err := n.probe(ctx, files); err != nil || !named {
 			return 0
 		}
 	}
 	return answersInRow
 }
 
-// probe asks nginx once. It returns whether the answer names a color, and an
-// error when the answer is 500 or above or names another one.
-func (n *Nginx) probe(ctx context.Context, want color.Color) (named bool, err error) {
-	url, status, got, err := n.ask(ctx)
+// probe asks nginx once, and where files have a preview once more for that. It
+// returns whether the answer names a color. Who reaches a color that is held is
+// told by nothing else, so that an answer without a name is an error there.
+func (n *Nginx) probe(ctx context.Context, files Files) (named bool, err error) {
+	named, err = n.probeAs(ctx, files.Color, color.None)
+	if err != nil || files.Preview == color.None {
+		return named, err
+	}
+	shown, err := n.probeAs(ctx, files.Preview, files.Preview)
+	if err == nil && (!named || !shown) {
+		err = fmt.Errorf("no %s in the answer, so that it cannot be seen who reaches %s", n.cfg.ProbeHeader, files.Preview)
+	}
+	return named, err
+}
+
+// probeAs asks nginx once, for a preview or, with None, as all clients do. It
+// returns whether the answer names a color, and an error when the answer is 500 or
+// above or names another one.
+func (n *Nginx) probeAs(ctx context.Context, want, preview color.Color) (named bool, err error) {
+	url, status, got, err := n.ask(ctx, preview)
 	switch {
 	case err != nil:
 		return false, err
@@ -75,7 +91,7 @@ func (n *Nginx) probe(ctx context.Context, want color.Color) (named bool, err er
 
 // ask asks nginx once, on a new connection: an open one may belong to an old
 // worker. It returns the status and the color that the answer names.
-func (n *Nginx) ask(ctx context.Context) (url string, status int, named string, err error) {
+func (n *Nginx) ask(ctx context.Context, preview color.Color) (url string, status int, named string, err error) {
 	url = strings.TrimRight(n.cfg.URL, "/") + "/" + strings.TrimLeft(n.cfg.ProbePath, "/")
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
@@ -83,6 +99,9 @@ func (n *Nginx) ask(ctx context.Context) (url string, status int, named string, 
 	}
 	req.Host = n.cfg.ProbeHost
 	req.Header.Set("User-Agent", "bg-probe")
+	if preview != color.None {
+		req.Header.Set(PreviewName, string(preview))
+	}
 	transport := &http.Transport{DisableKeepAlives: true, Proxy: http.ProxyFromEnvironment}
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
@@ -125,7 +144,7 @@ func (n *Nginx) Answer(ctx context.Context) Answer {
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	url, status, named, err := n.ask(ctx)
+	url, status, named, err := n.ask(ctx, color.None)
 	if err != nil {
 		return Answer{URL: url}
 	}

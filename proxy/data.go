@@ -51,6 +51,7 @@ type data struct {
 	clients *dep.ClientSet
 	cfg     Config
 	color   color.Color
+	preview color.Color    // that is held, None when none is
 	planned []string       // see RenderInput
 	source  string         // the template that runs
 	failure error          // what a function of it met
@@ -135,6 +136,13 @@ func (d *data) lookupEnv(name string) (value string, found bool, err error) {
 		return string(d.color), true, nil
 	case "BG_CATALOG":
 		return d.cfg.catalogName(d.color), true, nil
+	case previewVariable:
+		return string(d.preview), true, nil
+	case previewVariable + "_CATALOG":
+		if d.preview == color.None {
+			return "", true, nil
+		}
+		return d.cfg.catalogName(d.preview), true, nil
 	}
 	if credential.MatchString(name) {
 		return "", false, fmt.Errorf("the environment variable %s looks like a credential, which has no place in an nginx file", name)

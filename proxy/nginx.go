@@ -174,6 +174,7 @@ func New(cfg Config, host Host, catalog CatalogConfig, log *slog.Logger) *Nginx 
 // Files are the two files of a service, as they are or shall be.
 type Files struct {
 	Color     color.Color // what they were rendered for; None when unknown
+	Preview   color.Color // who asks for it reaches this one; None when nobody can
 	Upstreams File
 	Includes  File
 }

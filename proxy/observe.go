@@ -17,6 +17,8 @@ type State struct {
 	Leaving   []int    // PIDs of workers that are shutting down
 	Files     Files    // as they are on disk
 	Upstreams []string // addresses "host:port" that the upstreams file sends to
+	Preview   []string // those that it only sends to when a client asks for a preview
+	Previews  bool     // the templates have a preview
 	Included  bool     // nginx reads that file
 	Warnings  []string // what would cost requests or time
 }
@@ -31,15 +33,13 @@ func (n *Nginx) Observe(ctx context.Context) (State, error) {
 	}
 	state := State{
 		Version: seen.config.version, Workers: seen.workers.serving, Leaving: seen.workers.leaving,
-		Files: seen.files, Included: seen.config.includes(seen.files.Upstreams.Path),
+		Files: seen.files, Included: seen.config.includes(seen.files.Upstreams.Path), Previews: n.previews(),
 	}
 	blocks, err := upstreams(seen.files.Upstreams.Data)
 	if err != nil {
 		state.Warnings = append(state.Warnings, fmt.Sprintf("%s cannot be read: %v", seen.files.Upstreams.Path, err))
 	}
-	for _, b := range blocks {
-		state.Upstreams = append(state.Upstreams, b.servers...)
-	}
+	state.Upstreams, state.Preview = n.split(blocks)
 	switch {
 	case errors.Is(seen.untold, ErrBroken):
 		state.Warnings = append(state.Warnings, seen.untold.Error())

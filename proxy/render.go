@@ -25,6 +25,8 @@ type RenderInput struct {
 	// Planned are addresses that stand for the color's instances where these
 	// are not started yet. The catalog is not asked for them then.
 	Planned []string
+	// Preview is the color that is held, which only those reach who ask for it.
+	Preview Preview
 }
 
 // Render renders the service's files to memory, for in.Color whatever color
@@ -39,20 +41,20 @@ func (n *Nginx) Render(ctx context.Context, in RenderInput) (Files, error) {
 		return Files{}, err
 	}
 	defer clients.Stop()
-	d := &data{ctx: ctx, clients: clients, cfg: n.cfg, color: in.Color, planned: in.Planned, answers: map[string]any{}}
+	d := &data{ctx: ctx, clients: clients, cfg: n.cfg, color: in.Color, preview: in.Preview.Color, planned: in.Planned, answers: map[string]any{}}
 	upstreams, err := n.render(d, n.cfg.Upstreams)
 	if err != nil {
 		return Files{}, err
 	}
-	if err := checkUpstreams(n.cfg.Upstreams.source(in.Color), upstreams.Data, in.Want, in.Forbid); err != nil {
-		return Files{}, hint.Wrap(err, fmt.Sprintf("see what the catalog has: curl $CONSUL_HTTP_ADDR/v1/health/service/%s",
+	if err := checkUpstreams(n.cfg.Upstreams.source(in.Color), upstreams.Data, in, n.cfg.previewBlock()); err != nil {
+		return Files{}, hint.Default(err, fmt.Sprintf("see what the catalog has: curl $CONSUL_HTTP_ADDR/v1/health/service/%s",
 			n.cfg.catalogName(in.Color)))
 	}
 	includes, err := n.render(d, n.cfg.Includes)
 	if err != nil {
 		return Files{}, err
 	}
-	return Files{Color: in.Color, Upstreams: upstreams, Includes: includes}, nil
+	return Files{Color: in.Color, Preview: in.Preview.Color, Upstreams: upstreams, Includes: includes}, nil
 }
 
 // render returns what m becomes: the output of its template, or a copy.

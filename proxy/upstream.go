@@ -109,9 +109,10 @@ func normalAddress(address string) string {
 	return net.JoinHostPort(strings.ToLower(host), port)
 }
 
-// checkUpstreams returns nil when each upstream block has a server, and the
-// servers include all of want and none of forbid.
-func checkUpstreams(source string, src []byte, want, forbid []string) error {
+// checkUpstreams returns nil when each upstream block has a server, the servers
+// include all that in wants and none that it forbids, and those of the block preview
+// are in's preview.
+func checkUpstreams(source string, src []byte, in RenderInput, preview string) error {
 	blocks, err := upstreams(src)
 	if err != nil {
 		return fmt.Errorf("%w: %s rendered to something that is no nginx file: %w", ErrTemplate, source, err)
@@ -124,17 +125,19 @@ func checkUpstreams(source string, src []byte, want, forbid []string) error {
 		if len(b.servers) == 0 {
 			return fmt.Errorf("%w: upstream %s in %s is empty", ErrEmpty, b.name, source)
 		}
-		servers = append(servers, b.servers...)
+		if b.name != preview {
+			servers = append(servers, b.servers...)
+		}
 	}
-	missing := slices.DeleteFunc(normalAddresses(want), func(a string) bool { return slices.Contains(servers, a) })
+	missing := slices.DeleteFunc(normalAddresses(in.Want), func(a string) bool { return slices.Contains(servers, a) })
 	if len(missing) > 0 {
 		return fmt.Errorf("%w: %s lacks %s", ErrForeign, source, strings.Join(missing, ", "))
 	}
-	foreign := slices.DeleteFunc(normalAddresses(forbid), func(a string) bool { return !slices.Contains(servers, a) })
+	foreign := slices.DeleteFunc(normalAddresses(in.Forbid), func(a string) bool { return !slices.Contains(servers, a) })
 	if len(foreign) > 0 {
 		return fmt.Errorf("%w: %s names %s", ErrForeign, source, strings.Join(foreign, ", "))
 	}
-	return nil
+	return checkPreview(source, preview, blocks, in.Preview)
 }
 
 // normalAddresses returns a new list with the normal spelling of each address.

@@ -53,9 +53,11 @@ func TestUpstreamsListsTheServersThatTakeRequests(t *testing.T) {
 func TestCheckUpstreamsRefusesAListThatIsNotTheDeployments(t *testing.T) {
 	t.Parallel()
 	const two = "upstream a { server 10.0.0.1:1; server 10.0.0.2:2; }"
+	const previewed = "upstream a { server 10.0.0.1:1; } upstream bg-preview-a { server 10.0.0.2:2; }"
 	tests := map[string]struct {
 		src          string
 		want, forbid []string
+		preview      []string
 		err          error
 		names        string // in the error's text
 	}{
@@ -67,11 +69,17 @@ func TestCheckUpstreamsRefusesAListThatIsNotTheDeployments(t *testing.T) {
 		"no block":               {src: "# nothing", err: ErrEmpty, names: "no upstream block"},
 		"no nginx file":          {src: "upstream a { server", err: ErrTemplate, names: "line 1"},
 		"wanted, yet only down":  {src: "upstream a { server 10.0.0.1:1 down; server 10.0.0.2:2; }", want: []string{"10.0.0.1:1"}, err: ErrForeign},
+		"a preview":              {src: previewed, want: []string{"10.0.0.1:1"}, forbid: []string{"10.0.0.2:2"}, preview: []string{"10.0.0.2:2"}},
+		"a preview for all":      {src: "upstream a { server 10.0.0.1:1; server 10.0.0.2:2; }" + previewed, forbid: []string{"10.0.0.2:2"}, preview: []string{"10.0.0.2:2"}, err: ErrForeign, names: "names 10.0.0.2:2"},
+		"no preview":             {src: two, preview: []string{"10.0.0.2:2"}, err: ErrForeign, names: "bg-preview-a"},
+		"a preview of others":    {src: previewed, want: []string{"10.0.0.1:1"}, preview: []string{"10.0.0.3:3"}, err: ErrForeign, names: "[10.0.0.2:2] instead of [10.0.0.3:3]"},
+		"an unwanted preview":    {src: previewed, want: []string{"10.0.0.1:1"}, err: ErrForeign, names: "instead of []"},
+		"live only in a preview": {src: previewed, want: []string{"10.0.0.2:2"}, preview: []string{"10.0.0.2:2"}, err: ErrForeign, names: "lacks 10.0.0.2:2"},
 		"several missing, named": {src: two, want: []string{"10.1.0.1:1", "10.1.0.2:2"}, err: ErrForeign, names: "10.1.0.1:1, 10.1.0.2:2"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			err := checkUpstreams("a.ctmpl", []byte(test.src), test.want, test.forbid)
+			err := checkUpstreams("a.ctmpl", []byte(test.src), RenderInput{Want: test.want, Forbid: test.forbid, Preview: Preview{Want: test.preview}}, "bg-preview-a")
 			if !errors.Is(err, test.err) {
 				t.Fatalf("got %v, want %v", err, test.err)
 			}

@@ -32,6 +32,8 @@ var stepCodes = map[deploy.Verb]int{
 	deploy.Switch: 14, deploy.Posttest: 15, deploy.Commit: 16,
 	// Before the start, a plan may drain what an earlier deployment left.
 	deploy.Drain: 14,
+	// A preview of a color that is held is a change of nginx.
+	deploy.Expose: 14,
 }
 
 // stepCode returns the exit code of a deployment that failed in verb. One without

@@ -177,6 +177,9 @@ func paused(d deploy.Deployment) string {
 	if !d.Live() {
 		line += fmt.Sprintf(", bg abort %s undoes it", d.Service)
 	}
+	if preview := d.PreviewText(); preview != "" {
+		line += "\n" + preview
+	}
 	return line
 }
 
