@@ -93,6 +93,9 @@ func picture(ctx context.Context, e Engine, src engine.Source) Finding {
 	return pass("image", "%s", version)
 }
 
+// removal is the time that a busy Docker has to remove the trial.
+const removal = 20 * time.Second
+
 // RegistratorCheck starts a container from the image of the container like and
 // looks at how it is registered under name.
 func RegistratorCheck(e Engine, catalog Catalog, like, name string, patience time.Duration) Check {
@@ -101,7 +104,7 @@ func RegistratorCheck(e Engine, catalog Catalog, like, name string, patience tim
 		if remove != nil {
 			defer func() {
 				// The trial is removed also when its time is over.
-				after, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+				after, cancel := context.WithTimeout(context.WithoutCancel(ctx), removal)
 				defer cancel()
 				if err := remove(after); err != nil {
 					found = append(found, failure("trial", err, "docker rm -f "+name))

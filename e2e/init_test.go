@@ -53,6 +53,32 @@ func TestFromAFolderWithADockerfileToAFirstDeployment(t *testing.T) {
 	}
 }
 
+func TestFromAComposeFileWithSeveralServicesToAFirstDeployment(t *testing.T) {
+	w := newWorld(t)
+	w.dir = t.TempDir()
+	const web = "  web:\n    image: IMAGE:1.0\n    environment: { REDIS_ADDR: REDIS } # as ever\n"
+	const rest = "  batch:\n    image: IMAGE:1.0\n    command: [\"-check\"]\n"
+	w.file("docker-compose.yml", "services:\n"+web+rest)
+	w.env = append(w.env, "BG_PROXY_CONTAINER="+w.nginx, "BG_PROXY_URL="+w.url)
+	r := w.bg("init", w.service, "--yes")
+	w.code(r, 2)
+	w.says(r, "docker-compose.yml has several services: batch, web", "--service")
+	w.code(w.bg("init", w.service, "--yes", "--service", "web"), 0)
+	w.code(w.bg("doctor", w.service, "--no-trial"), 0)
+	w.deploy()
+	w.answers("blue")
+	w.deploy("--tag", "2.0")
+	w.answers("green")
+	if got := w.containers(); strings.Contains(got, "batch") || !strings.Contains(got, "web-green-1 running") {
+		t.Errorf("containers: %s", got)
+	}
+	text := string(must(os.ReadFile(filepath.Join(w.dir, "docker-compose.yml"))))
+	want := strings.Replace("services:\n"+web+rest, "  web:\n", "  web:\n    ports: [\"8080\"]\n", 1)
+	if want = strings.NewReplacer("IMAGE", stack.Name, "REDIS }", stack.Redis+" }").Replace(want); text != want {
+		t.Errorf("the Compose file is\n%s\ninstead of\n%s", text, want)
+	}
+}
+
 // answers compares the color in KV with the one that nginx names: a container of
 // this folder does not know its color.
 func (w *world) answers(want string) {
@@ -67,7 +93,7 @@ func (w *world) answers(want string) {
 // the names that a reader has instead of this run's.
 func writeTranscript(w *world, said string) {
 	w.Helper()
-	said = strings.NewReplacer(w.service, "books-ms", w.nginx, "nginx", w.url, "http://localhost:8000", stack.Consul, "127.0.0.1:8500", w.dir, "/srv/books-ms").Replace(said)
+	said = strings.NewReplacer(w.service, "books-ms", strings.ReplaceAll(w.service, "-", "_"), "books_ms", w.nginx, "nginx", w.url, "http://localhost:8000", stack.Consul, "127.0.0.1:8500", w.dir, "/srv/books-ms").Replace(said)
 	said = regexp.MustCompile(`[ \t]+\n`).ReplaceAllString(said, "\n")
 	file := filepath.Join(root, "docs", "first-deploy.md")
 	text := string(must(os.ReadFile(file)))

@@ -14,8 +14,6 @@ import (
 	"strings"
 	"text/template"
 
-	"github.com/goccy/go-yaml"
-
 	"bg/hint"
 	"bg/templates"
 )
@@ -27,6 +25,12 @@ type File struct {
 	Why     string `json:"why"`
 	// Exists says that there is one by this name. It stays unless it is forced.
 	Exists bool `json:"exists,omitempty"`
+	// Stays says that it is not even forced: a Compose file describes more than
+	// this service.
+	Stays bool `json:"stays,omitempty"`
+	// Adds is the one line that a file which stays lacks, "" when it lacks none.
+	Adds string `json:"adds,omitempty"`
+	was  []byte // what a file to which something is added was
 }
 
 // Service is what the files are made of.
@@ -37,8 +41,9 @@ type Service struct {
 	Health string // the readiness path
 	Path   string // of the location that leads to the service
 	// Compose is the Compose service that runs it, where its name is not one of
-	// those that bg looks for; Plan fills it in.
+	// those that bg looks for. Plan fills it in when there is one only.
 	Compose string
+	Builds  bool   // the Compose file names no image; Plan fills it in
 	Proxy   string // the container of nginx
 	URL     string // through nginx
 }
@@ -57,19 +62,21 @@ var files embed.FS
 
 // Plan returns the files for a service in dir, among them those that exist
 // already. A folder without a Dockerfile and without a Compose file is none of a
-// service.
+// service. The error is a *SeveralError when it has to be said which service of the
+// Compose file it is.
 func Plan(dir string, s Service) ([]File, error) {
 	compose, hasCompose := first(dir, "compose.yaml", "compose.yml", composeFile, "docker-compose.yaml")
 	if !hasCompose && !exists(dir, "Dockerfile") {
 		return nil, hint.Wrap(fmt.Errorf("%w: it has neither a Dockerfile nor a Compose file", ErrFolder), "go to the folder of the service that is to be deployed")
 	}
+	var list []File
 	if hasCompose {
-		var err error
-		if s.Compose, err = only(filepath.Join(dir, compose), s.Name); err != nil {
+		existing, err := existing(dir, compose, &s)
+		if err != nil {
 			return nil, err
 		}
+		list = append(list, existing)
 	}
-	var list []File
 	for _, f := range []struct{ name, source, why string }{
 		{composeFile, "files/docker-compose.yml.tmpl", "the service in two colors"},
 		{upstreamsFile, "nginx-upstreams.ctmpl", "where nginx sends requests: the instances of the color that is deployed"},
@@ -78,7 +85,7 @@ func Plan(dir string, s Service) ([]File, error) {
 		{jenkinsFile, "files/Jenkinsfile.tmpl", "the pipeline: build, start and test, approval, switch"},
 	} {
 		if f.name == composeFile && hasCompose {
-			f.name = compose
+			continue
 		}
 		content, err := render(f.source, s)
 		if err != nil {
@@ -89,23 +96,31 @@ func Plan(dir string, s Service) ([]File, error) {
 	return list, nil
 }
 
-// only returns the one service of a Compose file, "" when there are several or
-// when bg finds it by its name.
-func only(file, service string) (string, error) {
-	text, err := os.ReadFile(file)
+// existing returns the folder's Compose file with what it lacks, and tells s what
+// is to be known of it.
+func existing(dir, name string, s *Service) (File, error) {
+	file := File{Name: name, Why: "what runs the service", Exists: true, Stays: true}
+	c, err := readCompose(dir, name)
 	if err != nil {
-		return "", err
+		return file, err
 	}
-	var doc struct{ Services map[string]any }
-	if err := yaml.Unmarshal(text, &doc); err != nil {
-		return "", fmt.Errorf("%w: %s: %w", ErrFolder, file, err)
+	service, found, err := c.choose(*s)
+	if err != nil {
+		return file, err
 	}
-	for name := range doc.Services {
-		if len(doc.Services) == 1 && name != "app" && name != service {
-			return name, nil
-		}
+	if s.Compose = service; found {
+		s.Compose = ""
 	}
-	return "", nil
+	s.Builds = c.builds(service)
+	file.Content = string(c.text)
+	if !c.hidden(service) {
+		return file, nil
+	}
+	file.Adds = fmt.Sprintf("ports: [\"%d\"]", s.Port)
+	text, err := c.with(service, file.Adds)
+	file.Content, file.was = string(text), c.text
+	file.Why = "it lacks a published port of " + service + ", by which it is registered"
+	return file, err
 }
 
 // ErrFolder says that this is no folder of a service.
@@ -148,11 +163,19 @@ func render(source string, s Service) (string, error) {
 	return out.String(), err
 }
 
-// Write writes those of list that do not exist, or all when force is set, and
-// returns the names that were written.
+// Write writes those of list that do not exist, or all when force is set, adds to
+// the Compose file what it lacks, and returns the names that were written.
 func Write(dir string, list []File, force bool) ([]string, error) {
 	var written []string
 	for _, f := range list {
+		if f.Stays {
+			added, err := f.add(dir)
+			written = append(written, added...)
+			if err != nil {
+				return written, err
+			}
+			continue
+		}
 		flags := os.O_WRONLY | os.O_CREATE | os.O_EXCL
 		if force {
 			flags = os.O_WRONLY | os.O_CREATE | os.O_TRUNC
@@ -174,6 +197,31 @@ func Write(dir string, list []File, force bool) ([]string, error) {
 		written = append(written, f.Name)
 	}
 	return written, nil
+}
+
+// add puts the line into a file that otherwise stays as it is, and returns the names
+// that were written.
+func (f File) add(dir string) ([]string, error) {
+	if f.Adds == "" {
+		return nil, nil
+	}
+	path := filepath.Join(dir, f.Name)
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	now, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(now, f.was) {
+		return nil, hint.Wrap(fmt.Errorf("%s was changed meanwhile", f.Name), "bg init again")
+	}
+	// Whole or not at all: it is the user's only one.
+	if err := os.WriteFile(path+".new", []byte(f.Content), info.Mode().Perm()); err != nil {
+		return nil, err
+	}
+	return []string{f.Name}, os.Rename(path+".new", path)
 }
 
 // port finds the first port in EXPOSE lines of a Dockerfile.

@@ -83,12 +83,13 @@ func TestTheOneServiceOfAnExistingComposeFileIsColored(t *testing.T) {
 	tests := []struct{ name, file, want string }{
 		{"one service of another name", "services: { web: { image: web } }", "compose: { service: web }"},
 		{"one that bg finds", "services: { app: { image: web } }", ""},
-		{"several", "services: { web: { image: web }, db: { image: redis } }", ""},
+		{"several of which bg finds one", "services: { shop-ms: { image: web }, db: { image: redis } }", ""},
+		{"two colors", "services: { shop-ms-blue: { image: web }, shop-ms-green: { image: web }, db: { image: redis } }", ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			list := planned(t, folder(t, map[string]string{"compose.yml": tt.file}))
-			if list[0].Name != "compose.yml" || !list[0].Exists {
+			if list[0].Name != "compose.yml" || !list[0].Exists || !list[0].Stays {
 				t.Errorf("%+v", list[0])
 			}
 			got := list[3].Content

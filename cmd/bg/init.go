@@ -23,12 +23,15 @@ func initCommand(s streams) *cli.Command {
 		Name: "init", Usage: "write what a folder with a Dockerfile lacks for a first deployment, after showing it", ArgsUsage: "[SERVICE]",
 		Description: "A Compose file with two colors, nginx's upstreams and locations, bg.yml and a Jenkinsfile.\n" +
 			"Without SERVICE it is called like the folder. On a terminal it asks before it writes; in a\n" +
-			"pipe it only shows, unless --yes is given. What exists stays, unless --force is given.\n\n" +
+			"pipe it only shows, unless --yes is given. What exists stays, unless --force is given. A Compose\n" +
+			"file that exists always stays; a published port is added to its service, when that has none.\n\n" +
 			"   bg init books-ms\n" +
+			"   bg init books-ms --service web         # of a Compose file that has several\n" +
 			"   bg init books-ms --yes --health-path /healthz --path /api/",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "write without asking"},
 			&cli.BoolFlag{Name: "force", Usage: "also write over files that exist"},
+			&cli.StringFlag{Name: "service", Usage: "the `SERVICE` of an existing Compose file that runs in two colors (default the only one)"},
 			&cli.IntFlag{Name: "port", Usage: "the container `PORT` that serves (default as the Dockerfile exposes, else 8080)"},
 			&cli.StringFlag{Name: "image", Usage: "the image, without a tag (default SERVICE)"},
 			&cli.StringFlag{Name: "health-path", Value: "/ping", Usage: "what a ready instance answers"},
@@ -52,10 +55,8 @@ func initialise(c *cli.Context, s streams, answers *os.File) error {
 	if err != nil {
 		return err
 	}
-	list, err := scaffold.Plan(".", about)
-	if errors.Is(err, scaffold.ErrFolder) {
-		return hint.Wrap(usageError{err}, hint.Of(err))
-	}
+	input := bufio.NewReader(answers)
+	list, err := planned(s, about, answers, input)
 	if err != nil {
 		return err
 	}
@@ -67,7 +68,7 @@ func initialise(c *cli.Context, s streams, answers *os.File) error {
 	if err != nil {
 		return err
 	}
-	wanted, err := agreed(c, s, answers)
+	wanted, err := agreed(c, s, answers, input)
 	if err != nil || !wanted {
 		return err
 	}
@@ -79,6 +80,38 @@ func initialise(c *cli.Context, s streams, answers *os.File) error {
 		fmt.Fprintf(s.Err, "next: docker build -t %s:1 . && bg doctor %s && bg deploy %s --tag 1\n", about.Image, about.Name, about.Name)
 	}
 	return err
+}
+
+// planned returns the files. Where the Compose file has several services, a person
+// chooses.
+func planned(s streams, about scaffold.Service, answers *os.File, input *bufio.Reader) ([]scaffold.File, error) {
+	list, err := scaffold.Plan(".", about)
+	several, open := errors.AsType[*scaffold.SeveralError](err)
+	if open && term.IsTerminal(int(answers.Fd())) {
+		fmt.Fprintf(s.Err, "%s. Which one runs in two colors? ", several)
+		if about.Compose, err = answered(input); err != nil {
+			return nil, err
+		}
+		if open = about.Compose == ""; !open {
+			list, err = scaffold.Plan(".", about)
+		}
+	}
+	switch {
+	case open:
+		return nil, hint.Wrap(usageError{several}, "say which one runs in two colors: --service "+several.Services[0])
+	case errors.Is(err, scaffold.ErrFolder):
+		return nil, hint.Wrap(usageError{err}, hint.Of(err))
+	}
+	return list, err
+}
+
+// answered returns the line that a person wrote, "" at the end of the input.
+func answered(input *bufio.Reader) (string, error) {
+	line, err := input.ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", err
+	}
+	return strings.TrimSpace(line), nil
 }
 
 // described is the service that the command line and the folder name. Its values
@@ -96,7 +129,7 @@ func described(c *cli.Context) (scaffold.Service, error) {
 		name = nameOf(filepath.Base(dir))
 	}
 	about := scaffold.Service{
-		Name: name, Image: name, Port: scaffold.Port(".", 8080), Health: c.String("health-path"), Path: c.String("path"),
+		Name: name, Image: name, Port: scaffold.Port(".", 8080), Health: c.String("health-path"), Path: c.String("path"), Compose: c.String("service"),
 		Proxy: c.String("proxy-container"), URL: c.String("proxy-url"),
 	}
 	if c.IsSet("port") {
@@ -133,7 +166,9 @@ func showFiles(w io.Writer, list []scaffold.File, force bool) error {
 	for _, f := range list {
 		state := ""
 		switch {
-		case f.Exists && force:
+		case f.Adds != "":
+			state = " (exists; this line is added to it, and all others stay)"
+		case f.Exists && force && !f.Stays:
 			state = " (exists, and is written over)"
 		case f.Exists:
 			state = " (exists, and stays as it is)"
@@ -141,7 +176,12 @@ func showFiles(w io.Writer, list []scaffold.File, force bool) error {
 		if _, err := fmt.Fprintf(w, "=== %s: %s%s\n", f.Name, f.Why, state); err != nil {
 			return err
 		}
-		if f.Exists && !force {
+		if f.Adds != "" {
+			if _, err := fmt.Fprintf(w, "+ %s\n\n", f.Adds); err != nil {
+				return err
+			}
+		}
+		if f.Exists && !force || f.Stays {
 			continue
 		}
 		if _, err := fmt.Fprintln(w, f.Content); err != nil {
@@ -152,7 +192,7 @@ func showFiles(w io.Writer, list []scaffold.File, force bool) error {
 }
 
 // agreed reports whether the files are to be written.
-func agreed(c *cli.Context, s streams, answers *os.File) (bool, error) {
+func agreed(c *cli.Context, s streams, answers *os.File, input *bufio.Reader) (bool, error) {
 	switch {
 	case c.Bool("yes"):
 		return true, nil
@@ -161,11 +201,11 @@ func agreed(c *cli.Context, s streams, answers *os.File) (bool, error) {
 		return false, nil
 	}
 	fmt.Fprint(s.Err, "Write these files? [y/N] ")
-	line, err := bufio.NewReader(answers).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
+	line, err := answered(input)
+	if err != nil {
 		return false, err
 	}
-	word := strings.ToLower(strings.TrimSpace(line))
+	word := strings.ToLower(line)
 	if word != "y" && word != "yes" {
 		fmt.Fprintln(s.Err, "nothing was written")
 		return false, nil

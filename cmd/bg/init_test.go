@@ -73,6 +73,82 @@ func TestInAPipeInitOnlyShowsUnlessItIsToldToWrite(t *testing.T) {
 	}
 }
 
+// composed is a folder whose Compose file has two services.
+func composed(t *testing.T) (dir, file string) {
+	t.Helper()
+	dir = dockerized(t)
+	file = filepath.Join(dir, "compose.yaml")
+	if err := os.WriteFile(file, []byte("services:\n  web:\n    image: web\n  db:\n    image: redis # theirs\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir, file
+}
+
+const withPort = "services:\n  web:\n    ports: [\"3000\"]\n    image: web\n  db:\n    image: redis # theirs\n"
+
+func TestInitColorsTheServiceThatIsNamedOfSeveral(t *testing.T) {
+	dir, file := composed(t)
+	got := within(t, dir, "web\ny\n", "init", "shop", "--yes")
+	if got.code != exitUsage || !strings.Contains(got.err, "compose.yaml has several services: db, web") || !strings.Contains(got.err, "hint: say which one runs in two colors: --service db") || files(t, dir) != 2 {
+		t.Errorf("%+v", got)
+	}
+	if got = within(t, dir, "", "init", "shop", "--yes", "--service", "none"); got.code != exitUsage || !strings.Contains(got.err, "has no service none") {
+		t.Errorf("%+v", got)
+	}
+	got = within(t, dir, "", "init", "shop", "--yes", "--force", "--service", "web")
+	if got.code != exitDone || !strings.Contains(got.err, "wrote compose.yaml") || !strings.Contains(got.out, "this line is added to it, and all others stay)\n+ ports: [\"3000\"]") {
+		t.Errorf("%+v", got)
+	}
+	if text, err := os.ReadFile(file); err != nil || string(text) != withPort {
+		t.Errorf("%v: %s", err, text)
+	}
+	if text, err := os.ReadFile(filepath.Join(dir, "bg.yml")); err != nil || !strings.Contains(string(text), "compose: { service: web }") {
+		t.Errorf("%v: %s", err, text)
+	}
+	got = within(t, dir, "", "init", "shop", "--yes", "--force", "--service", "web")
+	if got.code != exitDone || strings.Contains(got.err, "wrote compose.yaml") || !strings.Contains(got.out, "compose.yaml: what runs the service (exists, and stays as it is)") {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestOnATerminalInitAsksWhichServiceItIs(t *testing.T) {
+	for answer, want := range map[string]int{"web\ny\n": 6, "web\nn\n": 2, "\n": 2, "none\ny\n": 2} {
+		dir, _ := composed(t)
+		out := answering(t, dir, answer, "init", "shop")
+		if !strings.Contains(out, "compose.yaml has several services: db, web. Which one runs in two colors?") {
+			t.Errorf("%q: %s", answer, out)
+		}
+		if got := files(t, dir); got != want {
+			t.Errorf("after %q there are %d files instead of %d:\n%s", answer, got, want, out)
+		}
+	}
+}
+
+// answering runs bg in dir with a terminal on which somebody has typed answers, and
+// returns what it wrote.
+func answering(t *testing.T, dir, answers string, args ...string) string {
+	t.Helper()
+	terminal, program, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { terminal.Close(); program.Close() })
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := exec.CommandContext(t.Context(), self)
+	c.Args, c.Dir, c.Stdin, c.Env = append([]string{"bg"}, args...), dir, program, append(os.Environ(), programVariable+"=yes")
+	if _, err := io.WriteString(terminal, answers); err != nil {
+		t.Fatal(err)
+	}
+	out, err := c.CombinedOutput()
+	if err != nil && c.ProcessState == nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
+
 func TestInitRefusesWhatCannotStandInItsFiles(t *testing.T) {
 	for args, says := range map[string]string{
 		"Shop":                        "letters",
@@ -101,22 +177,8 @@ func TestInitRefusesWhatCannotStandInItsFiles(t *testing.T) {
 func TestOnATerminalInitAsks(t *testing.T) {
 	for answer, want := range map[string]int{"y\n": 6, "n\n": 1, "\n": 1} {
 		dir := dockerized(t)
-		terminal, program, err := pty.Open()
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { terminal.Close(); program.Close() })
-		self, err := os.Executable()
-		if err != nil {
-			t.Fatal(err)
-		}
-		c := exec.CommandContext(t.Context(), self)
-		c.Args, c.Dir, c.Stdin, c.Env = []string{"bg", "init", "shop"}, dir, program, append(os.Environ(), programVariable+"=yes")
-		if _, err := io.WriteString(terminal, answer); err != nil {
-			t.Fatal(err)
-		}
-		if out, err := c.CombinedOutput(); err != nil || !strings.Contains(string(out), "Write these files? [y/N]") {
-			t.Errorf("%v: %s", err, out)
+		if out := answering(t, dir, answer, "init", "shop"); !strings.Contains(out, "Write these files? [y/N]") {
+			t.Errorf("%s", out)
 		}
 		if got := files(t, dir); got != want {
 			t.Errorf("after %q there are %d files instead of %d", answer, got, want)
