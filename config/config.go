@@ -149,7 +149,7 @@ func defaults() *Config {
 	return &Config{
 		History: 50,
 		Compose: Compose{Project: "{service}", Pull: "always"},
-		Health:  Health{Path: "/ping", Passes: 3, Interval: 100 * time.Millisecond, Timeout: time.Minute},
+		Health:  Health{Path: "/ping", Passes: 3, Interval: 25 * time.Millisecond, Timeout: time.Minute},
 		Tests:   Tests{Timeout: 5 * time.Minute},
 		Proxy: Proxy{
 			Container: "nginx",

@@ -86,7 +86,7 @@ func TestAFolderWithoutAFileHasDefaults(t *testing.T) {
 	want := &Config{
 		Dir: dir, Service: "books-ms", History: 50,
 		Compose: Compose{File: filepath.Join(dir, "docker-compose.yml"), Project: "books-ms", Pull: "always"},
-		Health:  Health{Path: "/ping", Passes: 3, Interval: 100 * time.Millisecond, Timeout: time.Minute},
+		Health:  Health{Path: "/ping", Passes: 3, Interval: 25 * time.Millisecond, Timeout: time.Minute},
 		Tests:   Tests{Timeout: 5 * time.Minute},
 		Proxy: Proxy{
 			Container: "nginx", URL: "http://localhost:8000",

@@ -17,6 +17,10 @@ import (
 // probeTimeout is how long one readiness request may take.
 const probeTimeout = 5 * time.Second
 
+// notReadyPause is the least time between two questions while a service is not
+// ready: each may cost it a line in its log.
+const notReadyPause = 100 * time.Millisecond
+
 // ready waits until every instance answers the readiness path several times in
 // a row: one good answer may come from a process that is about to fail.
 func (r *run) ready(ctx context.Context, step Step) error {
@@ -35,6 +39,7 @@ func (r *run) readyAt(ctx context.Context, step Step, url string) error {
 	lastErr := errors.New("no answer yet")
 	for passes := 0; ; {
 		err := askReady(ctx, url)
+		wait := r.Settings.Health.Interval
 		switch {
 		case err == nil:
 			if passes++; passes >= r.passes() {
@@ -45,10 +50,10 @@ func (r *run) readyAt(ctx context.Context, step Step, url string) error {
 			r.waiting(step, err.Error())
 			fallthrough
 		default:
-			passes = 0
+			passes, wait = 0, max(wait, notReadyPause)
 		}
 		// There is no event to wait for: a service does not say when it is ready.
-		timer := time.NewTimer(r.Settings.Health.Interval)
+		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
 		case <-ctx.Done():

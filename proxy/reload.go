@@ -18,8 +18,9 @@ import (
 // nginx reports nothing of this to whoever sent the signal. It starts the new
 // workers, waits 100 ms and tells the old ones to quit (ngx_master_process_cycle
 // in src/os/unix/ngx_process_cycle.c); an old worker changes its title as it
-// closes its listening sockets. So the titles are polled. When none is new for a
-// while, refused is asked whether to wait no longer.
+// closes its listening sockets. So the titles are polled, after these 100 ms: each
+// look makes the Engine start a ps, which would take nginx its processor. When none
+// is new for a while, refused is asked whether to wait no longer.
 func (n *Nginx) reload(ctx context.Context, change *Change, refused func(context.Context, time.Time) error) error {
 	before, err := n.workers(ctx)
 	if err != nil {
@@ -44,6 +45,10 @@ func (n *Nginx) reload(ctx context.Context, change *Change, refused func(context
 	}
 	return err
 }
+
+// bothStart is the time for which nginx lets old workers accept beside the new
+// ones, whatever happens.
+const bothStart = 100 * time.Millisecond
 
 // bindTries is how long nginx tries to listen at an address that is taken, with a
 // line at the level emerg each time: five times, 500 ms apart
@@ -73,6 +78,10 @@ func unasked(context.Context, time.Time) error { return nil }
 func (n *Nginx) awaitWorkers(ctx context.Context, before workers, sent time.Time, refused func(context.Context, time.Time) error) ([]int, error) {
 	var fresh []int
 	asked := sent
+	select {
+	case <-ctx.Done():
+	case <-time.After(time.Until(sent.Add(bothStart))):
+	}
 	err := poll(ctx, 5*time.Millisecond, 10*time.Millisecond, func() (bool, error) {
 		now, err := n.workers(ctx)
 		if err != nil {
