@@ -39,7 +39,7 @@ const hookTimeout = 30 * time.Second
 // StepWords and OutcomeWords are what a hook can be on: the verbs of a
 // deployment and how it can end.
 func StepWords() []string {
-	return []string{"start", "register", "pretest", "switch", "posttest", "commit", "drain", "stop"}
+	return []string{"start", "register", "pretest", "expose", "switch", "posttest", "commit", "drain", "stop"}
 }
 
 // OutcomeWords are the ways in which a run of bg leaves a deployment.
