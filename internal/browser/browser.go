@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 )
 
@@ -82,6 +84,16 @@ func find() (string, error) {
 func (p *Page) Visit(url string) {
 	p.t.Helper()
 	p.do("visit "+url, chromedp.Navigate(url))
+}
+
+// Prefers gives pages the color scheme, light or dark, that a system asks for.
+func (p *Page) Prefers(scheme string) {
+	p.t.Helper()
+	wanted := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}
+	p.do("prefer "+scheme, chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		_, err := cdp.Call(ctx, t, emulation.SetEmulatedMedia, wanted)
+		return err
+	}))
 }
 
 // Text returns what a person can read on the page.
