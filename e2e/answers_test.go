@@ -3,6 +3,7 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"regexp"
 	"strings"
 	"syscall"
@@ -53,19 +54,35 @@ func TestARollbackToAWarmColorIsASwitchAndLosesNothing(t *testing.T) {
 	if got := w.containers(); !strings.Contains(got, "app-blue-1 running") || !strings.Contains(got, "app-green-1 running") {
 		t.Fatalf("the old color does not stay warm: %s", got)
 	}
+	started := w.startTimes()
 	w.begin()
-	w.code(w.bg("rollback", w.service), 0)
-	w.end()
+	began := time.Now()
+	w.code(w.bg("rollback", w.service, "--until", "commit"), 0) // what comes after it waits for nobody
+	took := time.Since(began)
+	if now := w.startTimes(); now != started {
+		t.Errorf("a container was started, stopped or replaced:\n%s\nbefore:\n%s", now, started)
+	}
 	w.live("blue")
 	d := w.recorded()
 	var steps []string
 	for _, s := range d.Steps {
 		steps = append(steps, s.Step)
 	}
-	if got := strings.Join(steps, " "); got != "register switch commit drain stop" {
+	if got := strings.Join(steps, " "); got != "register switch commit" {
 		t.Errorf("it is more than a switch: %s", got)
 	}
-	t.Logf("nginx had switched after %s", d.Steps[2].Started.Sub(d.Started))
+	w.code(w.bg("resume", w.service), 0)
+	w.end()
+	w.live("blue")
+	t.Logf("the rollback took %s, of which nginx had switched after %s", took.Round(time.Millisecond), d.Steps[2].Started.Sub(d.Started))
+}
+
+// startTimes says of each container of the service which one it is, since when it
+// runs, and that it does.
+func (w *world) startTimes() string {
+	w.Helper()
+	ids := strings.Fields(w.docker("ps", "-aq", "--filter", "label=com.docker.compose.project="+w.service))
+	return w.docker(append([]string{"inspect", "-f", "{{.Name}} {{.Id}} {{.State.StartedAt}} {{.State.Status}}"}, ids...)...)
 }
 
 func TestARollbackToAnEarlierDeploymentRunsItsVeryImage(t *testing.T) {
@@ -175,6 +192,10 @@ func TestGarbageOfAServiceIsRemovedAndNothingElse(t *testing.T) {
 
 func TestAColorThatWasWarmLongEnoughIsStoppedAndKept(t *testing.T) {
 	w := newWorld(t)
+	// Services of their own for gc --all: it sweeps all that Consul knows below a prefix.
+	w.prefix = w.service + "-sweep/"
+	w.env = append(w.env, "BG_CONSUL_PREFIX="+w.prefix)
+	w.consul(http.MethodPut, "kv/"+w.prefix+"other/deploy", `{"id": "20261121-010203-7f3a", "by": {"host": "elsewhere.invalid"}}`)
 	w.settings("keep: 1h\n")
 	w.deploy("--tag", "1.0")
 	w.deploy("--tag", "2.0")
@@ -182,13 +203,19 @@ func TestAColorThatWasWarmLongEnoughIsStoppedAndKept(t *testing.T) {
 	w.settings("keep: 1s\n")
 	w.deploy("--tag", "1.0")
 	w.begin()
+	folder := w.dir
+	w.dir = t.TempDir() // as cron does it
 	eventually(t, time.Minute, func() error {
-		if r := w.bg("gc", w.service, "-o", "json"); !strings.Contains(r.out, w.service+"-app-green-1\"\n") {
+		r := w.bg("gc", "--all", "-o", "json")
+		w.code(r, 0)
+		w.says(r, "other: left as it is: its newest deployment was made on another machine")
+		if !strings.Contains(r.out, w.service+"-app-green-1\"\n") {
 			return fmt.Errorf("not stopped yet: %s%s", r.out, r.report)
 		}
 		return nil
 	})
 	w.end()
+	w.dir = folder
 	if got := w.containers(); !strings.Contains(got, "app-green-1 exited") || !strings.Contains(got, "app-blue-1 running") {
 		t.Errorf("containers: %s", got)
 	}

@@ -3,10 +3,13 @@ package e2e
 import (
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/creack/pty"
 )
 
 // killed deploys until a command that waits in the tests of a step, and kills bg
@@ -93,12 +96,14 @@ func TestAFirstDeploymentThatWasKilledIsAbortedWithoutATrace(t *testing.T) {
 func TestAHeldDeploymentGoesOnFromAnotherFolder(t *testing.T) {
 	w := newWorld(t)
 	w.deploy()
+	watch := w.start(w.service+": blue is live", "status", w.service, "--watch")
 	w.begin()
 	r := w.bg("deploy", w.service, "--tag", "2.0", "--hold")
 	w.code(r, 0)
 	w.says(r, "is paused after pretest", "bg resume "+w.service)
 	w.live("blue")
 	w.outcome("paused")
+	watch.says(w, "paused in pretest")
 
 	taken := w.bg("deploy", w.service)
 	w.code(taken, 3)
@@ -112,6 +117,11 @@ func TestAHeldDeploymentGoesOnFromAnotherFolder(t *testing.T) {
 	w.end()
 	w.live("green")
 	w.outcome("done")
+	watch.says(w, w.service+": green is live")
+	if code := watch.signal(t, syscall.SIGINT); code != 0 {
+		t.Errorf("the watch ends with %d", code)
+	}
+	w.watchesOnATerminal("green is live")
 	if version, _, err := w.get("/version"); err != nil || !strings.Contains(w.kv("deploy"), ":2.0") {
 		t.Errorf("%s, %v: %s", version, err, w.kv("deploy"))
 	}
@@ -120,6 +130,31 @@ func TestAHeldDeploymentGoesOnFromAnotherFolder(t *testing.T) {
 	}
 	w.code(w.bg("resume", w.service), 2)
 	w.code(w.bg("abort", w.service), 0)
+}
+
+// watchesOnATerminal watches the status until a screen of it has word, and ends it
+// with Ctrl-C.
+func (w *world) watchesOnATerminal(word string) {
+	w.Helper()
+	command := exec.CommandContext(w.Context(), bg, "status", w.service, "-w")
+	command.Dir, command.Env = w.dir, append(os.Environ(), w.env...)
+	terminal := must(pty.Start(command))
+	defer terminal.Close()
+	seen, screens := "", 0
+	for buffer := make([]byte, 4096); screens < 2; screens = strings.Count(seen, "\x1b[H\x1b[2J") {
+		n, err := terminal.Read(buffer)
+		if err != nil {
+			w.Fatalf("%v: %q", err, seen)
+		}
+		seen += string(buffer[:n])
+	}
+	if !strings.Contains(seen, word) {
+		w.Errorf("on the screen is %q", seen)
+	}
+	must(terminal.WriteString("\x03"))
+	if err := command.Wait(); err != nil {
+		w.Errorf("Ctrl-C: %v", err)
+	}
 }
 
 // elsewhere moves to another folder with the same files.

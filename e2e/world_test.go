@@ -29,6 +29,7 @@ type world struct {
 	conf    string // its nginx.conf; "" is the stack's own
 	url     string // the service through nginx
 	env     []string
+	prefix  string // before its keys in Consul KV
 	load    *load.Load
 }
 
@@ -242,7 +243,7 @@ func (w *world) live(want string) {
 // kv returns a key of the service, "" when it is absent.
 func (w *world) kv(key string) string {
 	w.Helper()
-	a := w.consul(http.MethodGet, "kv/"+w.service+"/"+key+"?raw", "")
+	a := w.consul(http.MethodGet, "kv/"+w.prefix+w.service+"/"+key+"?raw", "")
 	if a.status != http.StatusOK {
 		return ""
 	}
@@ -252,7 +253,7 @@ func (w *world) kv(key string) string {
 // put writes a key of the service.
 func (w *world) put(key, value string) {
 	w.Helper()
-	w.consul(http.MethodPut, "kv/"+w.service+"/"+key, value)
+	w.consul(http.MethodPut, "kv/"+w.prefix+w.service+"/"+key, value)
 }
 
 // consul makes one request to the API of this world's Consul.
@@ -302,30 +303,34 @@ func (w *world) nothingLeft() {
 // background is a bg that still runs.
 type background struct {
 	*exec.Cmd
-	report *bytes.Buffer
+	log string // the file in which is all that it says
 }
 
-// start runs bg and returns when until appears in what it reports.
+// start runs bg and returns when until appears in what it says.
 func (w *world) start(until string, args ...string) *background {
 	w.Helper()
 	log := filepath.Join(w.TempDir(), "report")
 	file := must(os.Create(log))
 	defer file.Close()
 	command := exec.CommandContext(w.Context(), bg, args...)
-	command.Dir, command.Env, command.Stderr = w.dir, append(os.Environ(), w.env...), file
+	command.Dir, command.Env, command.Stdout, command.Stderr = w.dir, append(os.Environ(), w.env...), file, file
 	if err := command.Start(); err != nil {
 		w.Fatal(err)
 	}
-	b := &background{Cmd: command}
-	eventually(w, time.Minute, func() error {
-		text := must(os.ReadFile(log))
-		b.report = bytes.NewBuffer(text)
-		if !bytes.Contains(text, []byte(until)) {
-			return fmt.Errorf("bg does not say %q: %s", until, text)
+	b := &background{Cmd: command, log: log}
+	b.says(w, until)
+	return b
+}
+
+// says waits until a word appears in what it says.
+func (b *background) says(t testing.TB, word string) {
+	t.Helper()
+	eventually(t, time.Minute, func() error {
+		if text := must(os.ReadFile(b.log)); !bytes.Contains(text, []byte(word)) {
+			return fmt.Errorf("bg does not say %q: %s", word, text)
 		}
 		return nil
 	})
-	return b
 }
 
 // signal sends a signal and returns the exit code that follows.
