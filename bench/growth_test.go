@@ -42,44 +42,39 @@ func (c *contest) own() float64 { return c.of(byBG, wall).Median() - c.of(byFloo
 
 func TestBenchServices(t *testing.T) {
 	g := newGrowth("services behind nginx")
-	s := newSite(t)
-	services := []*service{s.add(byBG), s.add(byFloor)}
+	// An nginx for each way: it has the one service and its neighbours.
+	services := []*service{newSite(t).add(byBG), newSite(t).add(byFloor)}
 	for _, v := range services {
 		v.deploy()
 		v.deploy()
 	}
-	behind := 2
-	for _, size := range []int{2, 20, 100} {
+	behind := 1
+	for _, size := range []int{1, 20, 100} {
 		for ; behind < size; behind++ {
-			s.neighbour(fmt.Sprintf("neighbour%d", behind), services[1])
+			for _, v := range services {
+				v.neighbour(fmt.Sprintf("neighbour%d", behind))
+			}
 		}
 		c := &contest{services: services, got: map[string][]measured{}}
 		c.alternate(*rounds, (*service).deploy)
 		g.add(size, c)
 	}
-	text := `One nginx has the files of so many services: the two that are deployed, and others that share their containers. Each
+	text := `nginx has the files of so many services: of the one that is deployed, and of others that share its containers. Each
 reload reads all of them, and so does the check before it.`
 	found.add(Section{Title: "8. Growth: services behind one nginx", Text: text, Tables: []Table{g.table}})
 }
 
-// neighbour adds a service's files to nginx that lead to the containers of another.
-func (s *site) neighbour(name string, of *service) {
-	s.Helper()
-	v := &service{site: s, name: name}
-	v.file(v.upstream(), strings.ReplaceAll(nobody, "127.0.0.1:1", of.instance()))
-	v.file(filepath.Join(s.dir, "includes", name+".conf"), "location /SERVICE/ { proxy_pass http://SERVICE/; }\n")
-}
-
-// instance is where the service's first instance is.
-func (v *service) instance() string {
+// neighbour adds another service's files to nginx, which lead to the containers
+// of this one.
+func (v *service) neighbour(name string) {
 	v.Helper()
-	return v.stack.Host + ":" + v.published()
-}
-
-// published is the port of a container of the floor.
-func (v *service) published() string {
-	v.Helper()
-	return v.docker("inspect", "-f", `{{(index (index .NetworkSettings.Ports "8080/tcp") 0).HostPort}}`, v.ids[v.live][0])
+	address, err := firstMatch(v.upstream(), `server ([^;]+);`)
+	if err != nil {
+		v.Fatal(err)
+	}
+	n := &service{site: v.site, name: name}
+	n.file(n.upstream(), strings.ReplaceAll(nobody, "127.0.0.1:1", address))
+	n.file(filepath.Join(n.site.dir, "includes", name+".conf"), "location /SERVICE/ { proxy_pass http://SERVICE/; }\n")
 }
 
 func TestBenchCatalog(t *testing.T) {

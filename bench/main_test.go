@@ -15,6 +15,7 @@ import (
 
 var (
 	rounds  = flag.Int("rounds", 10, "how often each thing is measured, after a round that does not count")
+	most    = flag.Int("most", 500, "instances of a color, at most")
 	results = flag.String("results", "", "the page to write; none: it is only shown")
 
 	root  = absolute("..")

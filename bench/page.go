@@ -32,7 +32,7 @@ type Page struct {
 // Markdown writes the page.
 func (p Page) Markdown() string {
 	var b strings.Builder
-	b.WriteString("# Benchmarks\n\n`make bench` writes this page. `make bench BENCH='Deploy|Color'` shows some parts and leaves it as it is.\n\n" + intro + "\n")
+	b.WriteString("# Benchmarks\n\n`make bench` measures all of this anew and writes this page. `make bench BENCH='Deploy|Color'` shows some parts and leaves\nit as it is.\n\n" + intro + "\n")
 	p.Facts.write(&b)
 	b.WriteString(p.Tables())
 	return b.String()

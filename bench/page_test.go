@@ -15,6 +15,9 @@ func TestAMedianIsBetweenTheTwoInTheMiddle(t *testing.T) {
 	if got := (Series{5, 1, 4, 2, 3}).Millis(); got != "3000 ms (2000–4000)" {
 		t.Error(got)
 	}
+	if got := (Series{15.16}).Millis(); got != "15.2 s" {
+		t.Error(got)
+	}
 	if !math.IsNaN(Series{}.Median()) || (Series{}).Millis() != "–" || Ratio(Series{1}, Series{}) != "–" {
 		t.Error("nothing measured is no number")
 	}

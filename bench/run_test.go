@@ -19,7 +19,7 @@ import (
 )
 
 // runTimeout is how long one measured command may take.
-const runTimeout = 15 * time.Minute
+const runTimeout = 30 * time.Minute
 
 // command is something to measure.
 type command struct {

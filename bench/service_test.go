@@ -64,6 +64,9 @@ const includes = `location /SERVICE/ {
 
 const settings = `service: SERVICE
 proxy: { container: NGINX, url: "URL/SERVICE" }
+start: { timeout: 20m } # of hundreds of instances
+health: { timeout: 20m }
+switch: { timeout: 1m } # on a machine that is not quiet
 `
 
 // nobody is what nginx sends to before the first deployment of the ways that do
@@ -260,11 +263,13 @@ func (v *service) settle() {
 	if got := v.consul(http.MethodGet, "kv/"+v.name+"/color?raw", ""); got != v.live {
 		v.Fatalf("%s: KV says %q instead of %q", v.name, got, v.live)
 	}
-	v.quiet()
-	_, header, err := v.get(v.address() + "/ping")
-	if got := header.Get("X-Color"); err != nil || got != v.live {
-		v.Fatalf("%s: %q answers instead of %q (%v)", v.name, got, v.live, err)
+	if v.way == byBG {
+		if err := v.answers(); err != nil {
+			v.Fatal(err)
+		}
 	}
+	v.eventually(v.answers) // the pipeline does not wait for nginx
+	v.quiet()
 	if v.warm {
 		return
 	}
@@ -274,4 +279,13 @@ func (v *service) settle() {
 		}
 		return nil
 	})
+}
+
+// answers reports whether the live color answers.
+func (v *service) answers() error {
+	_, header, err := v.get(v.address() + "/ping")
+	if got := header.Get("X-Color"); err == nil && got != v.live {
+		err = fmt.Errorf("%s: %q answers instead of %q", v.name, got, v.live)
+	}
+	return err
 }

@@ -95,6 +95,9 @@ func (s *site) ask(method, url, body string) (string, http.Header, error) {
 	}
 	defer answer.Body.Close()
 	text, err := io.ReadAll(answer.Body)
+	if err == nil && answer.StatusCode >= http.StatusInternalServerError {
+		err = fmt.Errorf("%s answers %s: %s", url, answer.Status, text)
+	}
 	return string(text), answer.Header, err
 }
 

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"time"
 )
 
 // Series are measurements of one thing.
@@ -39,21 +38,27 @@ func Of[T any](list []T, value func(T) float64) Series {
 	return s
 }
 
-// Millis writes seconds as milliseconds: the median, with the quartiles.
+// Millis writes seconds as milliseconds, or as seconds where they are many: the
+// median, with the quartiles.
 func (s Series) Millis() string {
+	if s.Median() >= 10 {
+		return s.in(1, "s")
+	}
 	return s.in(1000, "ms")
 }
 
 // Megabytes writes bytes: the median, with the quartiles.
-func (s Series) Megabytes() string {
-	return s.in(1e-6, "MB")
-}
+func (s Series) Megabytes() string { return s.in(1e-6, "MB") }
 
 func (s Series) in(factor float64, unit string) string {
 	if len(s) == 0 {
 		return "–"
 	}
-	return fmt.Sprintf("%s %s (%s–%s)", number(factor*s.Median()), unit, number(factor*s.Quantile(0.25)), number(factor*s.Quantile(0.75)))
+	text := number(factor*s.Median()) + " " + unit
+	if len(s) > 1 {
+		text += fmt.Sprintf(" (%s–%s)", number(factor*s.Quantile(0.25)), number(factor*s.Quantile(0.75)))
+	}
+	return text
 }
 
 // number writes three digits that count, and no more after the point than that takes.
@@ -75,6 +80,3 @@ func Ratio(a, b Series) string {
 	}
 	return fmt.Sprintf("%.2f ×", r)
 }
-
-// Seconds are a duration as a measurement.
-func Seconds(d time.Duration) float64 { return d.Seconds() }
