@@ -68,14 +68,15 @@ faults-build: build images $(CONSUL)
 load: build images $(CONSUL) ## 100 switches under every kind of client, 2,000,000 requests (up to an hour)
 	PATH="$(CURDIR)/bin:$$PATH" go test -tags load -run 'TestSwitchesUnderEveryKindOfClient|TestAWebSocketOutlives' -v -count=1 -timeout 3h ./e2e
 
-# ROUNDS of each measurement; BENCH is an expression that picks parts by name, which then are only shown.
+# ROUNDS of each measurement, MOST instances of a color; BENCH is an expression that picks parts by name, which then are only shown.
 ROUNDS ?= 10
+MOST   ?= 500
 BENCH  ?=
 
 bench: build images $(CONSUL) bench-tools ## bg beside a pipeline of shell commands and the floor; writes bench/RESULTS.md (root, half an hour, a quiet machine)
 	go build -o bin/floor ./bench/floor
 	go test -c -tags bench -o bin/bench.test ./bench
-	cd bench && PATH="$(CURDIR)/bin:$$PATH" ../bin/bench.test -test.run '^TestBench($(BENCH))' -test.timeout 3h -rounds $(ROUNDS) $(if $(BENCH),,-results RESULTS.md)
+	cd bench && PATH="$(CURDIR)/bin:$$PATH" ../bin/bench.test -test.run '^TestBench($(BENCH))' -test.timeout 3h -rounds $(ROUNDS) -most $(MOST) $(if $(BENCH),,-results RESULTS.md)
 
 # consul-template is the version that bg links, built by the settings of its own module.
 bench-tools:

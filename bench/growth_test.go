@@ -20,6 +20,7 @@ type growth struct {
 	table Table
 	first *contest // the row that the others are compared with
 	last  *contest
+	size  int // of the last
 }
 
 func newGrowth(of string) *growth {
@@ -34,7 +35,7 @@ func (g *growth) add(size int, c *contest) {
 	if g.first == nil {
 		g.first = c
 	}
-	g.last = c
+	g.last, g.size = c, size
 }
 
 // own is what bg takes more than the floor, in seconds.

@@ -49,7 +49,7 @@ func TestBenchInstances(t *testing.T) {
 	text := fmt.Sprintf(`First a deployment of so many instances that takes the place of one, then a deployment of one that takes the place of so many.
 A Docker of its own runs them. What Docker takes to create, start and stop so many is the floor's, whose calls are %d at a time here; what bg adds
 is the difference.`, callsAtOnce)
-	slope := (up.last.own() - up.first.own()) / float64(*most-1)
+	slope := (up.last.own() - up.first.own()) / float64(max(1, up.size-1))
 	found.add(Section{Title: "7. Growth: instances of a color", Text: text, Tables: []Table{up.table, down.table}},
 		Goal{Key: "instances", Words: "each further instance, wall of bg without the floor", Limit: 20, Got: 1000 * slope, Unit: "ms"})
 }

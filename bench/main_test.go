@@ -56,17 +56,18 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "the stack of the benchmarks:", err)
 		return 1
 	}
-	if code := m.Run(); code != 0 {
-		return code
+	code := m.Run()
+	if code != 0 {
+		found.Facts.Add("this run", "FAILED: what is not below did")
 	}
 	if *results == "" {
-		return 0
+		return code
 	}
 	if err := os.WriteFile(*results, []byte(found.Markdown()), 0o644); err != nil { //nolint:gosec // it is a page that everybody may read
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	return 0
+	return code
 }
 
 func absolute(path string) string {
