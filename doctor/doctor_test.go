@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -108,7 +109,8 @@ func TestNoConsulIsAFailureWithAMend(t *testing.T) {
 
 func TestARightThatATokenLacksIsNamedWithTheRuleThatGrantsIt(t *testing.T) {
 	const root = "5c2f1ad0-4f4a-4d3e-9a55-000000000001"
-	t.Setenv("CONSUL_HTTP_ADDR", consultest.Start(t, `acl { enabled = true default_policy = "deny" tokens { initial_management = "`+root+`" agent = "`+root+`" default = "`+root+`" } }`))
+	socket := filepath.Join(t.TempDir(), "http")
+	t.Setenv("CONSUL_HTTP_ADDR", consultest.Start(t, `addresses { http = "127.0.0.1 unix://`+socket+`" } acl { enabled = true default_policy = "deny" tokens { initial_management = "`+root+`" agent = "`+root+`" default = "`+root+`" } }`))
 	t.Setenv("CONSUL_HTTP_TOKEN", root)
 	client, err := registry.Open()
 	if err != nil {
@@ -129,6 +131,18 @@ func TestARightThatATokenLacksIsNamedWithTheRuleThatGrantsIt(t *testing.T) {
 	expect(t, few, "rights", Failure, `service "books-ms-blue" read`, `service_prefix "books-ms-blue" { policy = "read" }`)
 	expect(t, few, "version", Warning, "agent")
 	expect(t, found("00000000-0000-0000-0000-00000000dead"), "rights", Failure, "CONSUL_HTTP_TOKEN")
+
+	// The same through its socket, with a token that is in a file.
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte(token(t, client, enough)+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("CONSUL_HTTP_TOKEN_FILE", file)
+	t.Setenv("CONSUL_HTTP_ADDR", "unix://"+socket)
+	local := found("")
+	expect(t, local, "server", Pass, "answers at unix://"+socket)
+	expect(t, local, "clock", Pass)
+	expect(t, local, "rights", Pass, "may do all")
 }
 
 // token makes a token with rules. A new Consul needs a moment until it can.

@@ -3,6 +3,10 @@ package proxy_test
 import (
 	"context"
 	"errors"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -91,6 +95,26 @@ func TestColorKeyIsTheRenderedColorWithAnyPrefix(t *testing.T) {
 				t.Errorf("got %q, want %q", got, want)
 			}
 		})
+	}
+}
+
+func TestTemplatesReadConsulThroughASocket(t *testing.T) {
+	t.Parallel()
+	socket := filepath.Join(t.TempDir(), "http")
+	l, err := new(net.ListenConfig).Listen(t.Context(), "unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to, err := url.Parse(consulAddress)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: httputil.NewSingleHostReverseProxy(to)}
+	go func() { _ = server.Serve(l) }() // until it is closed
+	t.Cleanup(func() { _ = server.Close() })
+	s := newShelf(t, `upstream x { {{range service "BOOKS-MS-green"}}server {{.Address}}:{{.Port}};{{end}} }`)
+	if _, err := proxy.New(s.cfg, nil, proxy.CatalogConfig{Address: "unix://" + socket}, logger(t)).Render(t.Context(), s.input); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -4,10 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -36,32 +37,53 @@ func (r Right) String() string { return fmt.Sprintf("%s %q %s", r.Resource, r.Se
 // Inquiry asks Consul what its API client does not tell: headers, and the rights
 // of the token.
 type Inquiry struct {
-	config *api.Config
-	client *http.Client
-	base   string
+	config  *api.Config
+	client  *http.Client
+	address string // for people
+	base    string // of URLs
 }
 
 // NewInquiry returns an Inquiry to the Consul that the CONSUL_* variables name.
 // Nothing is sent yet.
 func NewInquiry() (*Inquiry, error) {
 	config := api.DefaultConfig()
+	socket, local := strings.CutPrefix(config.Address, "unix://")
+	if local {
+		config.Transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
+		}
+	}
 	client, err := api.NewHttpClient(config.Transport, config.TLSConfig)
 	if err != nil {
 		return nil, fmt.Errorf("configure Consul's client: %w", err)
 	}
-	base := config.Address
-	if strings.HasPrefix(base, "unix://") {
-		return nil, errors.New("it is asked through a socket, which tells no clock: " + base)
+	q := &Inquiry{config: config, client: client, address: config.Address, base: config.Address}
+	switch {
+	case local:
+		q.base = config.Scheme + "://localhost"
+	case !strings.Contains(q.base, "://"):
+		q.base = config.Scheme + "://" + q.base
+		q.address = q.base
 	}
-	if !strings.Contains(base, "://") {
-		base = config.Scheme + "://" + base
+	return q, q.readToken()
+}
+
+// readToken reads the token from the file that the environment names, as Consul's
+// client does.
+func (q *Inquiry) readToken() error {
+	if q.config.TokenFile == "" {
+		return nil
 	}
-	return &Inquiry{config: config, client: client, base: base}, nil
+	text, err := os.ReadFile(q.config.TokenFile)
+	if token := strings.TrimSpace(string(text)); token != "" {
+		q.config.Token = token
+	}
+	return err
 }
 
 // Facts asks for the leader, the version and the time.
 func (q *Inquiry) Facts(ctx context.Context) (Facts, error) {
-	facts := Facts{Address: q.base}
+	facts := Facts{Address: q.address}
 	asked := time.Now()
 	answer, err := q.ask(ctx, http.MethodGet, "/v1/status/leader", nil)
 	if err != nil {
@@ -74,7 +96,7 @@ func (q *Inquiry) Facts(ctx context.Context) (Facts, error) {
 		facts.Ahead = there.Sub(asked.Truncate(time.Second))
 	}
 	if err := json.Unmarshal(answer.body, &facts.Leader); err != nil {
-		return facts, fmt.Errorf("%w: %s does not answer as Consul: %w", ErrUnreachable, q.base, err)
+		return facts, fmt.Errorf("%w: %s does not answer as Consul: %w", ErrUnreachable, q.address, err)
 	}
 	answer, err = q.ask(ctx, http.MethodGet, "/v1/agent/self", nil)
 	if err != nil || answer.code != http.StatusOK {
