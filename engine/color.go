@@ -46,7 +46,11 @@ func (e *Engine) Start(ctx context.Context, src Source, c color.Color, id string
 		return nil, err
 	}
 	s := project.Services[name]
-	if err := e.Pull(ctx, s.Image, s.Platform, src.Pull); err != nil {
+	watch := src.Pulling
+	if watch == nil {
+		watch = func(Pulling) {}
+	}
+	if err := e.pullWatched(ctx, s.Image, s.Platform, src.Pull, watch); err != nil {
 		return nil, err
 	}
 	mark(&s, id)

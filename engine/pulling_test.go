@@ -3,8 +3,12 @@ package engine
 import (
 	"bytes"
 	"crypto/rand"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"bg/color"
 )
 
 const pullMessages = `{"status":"Pulling from books-ms","id":"2.0"}
@@ -54,6 +58,26 @@ func TestARealPullIsToldOf(t *testing.T) {
 	var told []Pulling
 	check(t, e.pullWatched(t.Context(), registry.ref(), "", PullAlways, func(p Pulling) { told = append(told, p) }))
 	if len(told) == 0 || told[len(told)-1].Done < 3<<20 || told[len(told)-1].Done != told[len(told)-1].Total {
+		t.Errorf("told: %+v", told)
+	}
+}
+
+func TestAColorThatStartsTellsOfThePullOfItsImage(t *testing.T) {
+	e, _ := docker(t)
+	registry := newImages(t)
+	remove(t, e, registry.ref())
+	file := filepath.Join(t.TempDir(), "docker-compose.yml")
+	check(t, os.WriteFile(file, []byte("services: { app: { image: \""+registry.ref()+"\", network_mode: none } }\n"), 0o600))
+	var told []Pulling
+	src := Source{
+		Service: "pulled", File: file, Project: "bg-pulled", Catalog: func(c color.Color) string { return "pulled-" + string(c) },
+		Pull: PullAlways, Pulling: func(p Pulling) { told = append(told, p) },
+	}
+	// Its image has no command, so that nothing comes of it but the pull.
+	if _, err := e.Start(t.Context(), src, color.Blue, "20261121-010203-7f3a"); err == nil || !strings.Contains(err.Error(), "command") {
+		t.Errorf("%v", err)
+	}
+	if len(told) == 0 || told[len(told)-1].Image != registry.ref() {
 		t.Errorf("told: %+v", told)
 	}
 }
