@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -246,7 +247,9 @@ func (r *run) fail(ctx context.Context, step Step, cause error) error {
 		failure.Undo = hint.Wrap(errors.New("nothing was undone, because Consul did not say which color it made live"),
 			"when Consul answers: bg current-color "+r.plan.Service+", then bg deploy or stop the other color")
 	default:
-		failure.Undo = r.undoAll(undoing)
+		if failure.Undo = r.undoAll(undoing); failure.Undo == nil {
+			failure.Err = r.afterwards(cause)
+		}
 	}
 	outcome := Failed
 	switch {
@@ -259,6 +262,16 @@ func (r *run) fail(ctx context.Context, step Step, cause error) error {
 		r.warn(fmt.Errorf("write the outcome: %w", err))
 	}
 	return failure
+}
+
+// afterwards returns cause with a hint that still helps when the container that it
+// names was removed.
+func (r *run) afterwards(cause error) error {
+	names := func(c engine.Container) bool { return strings.Contains(hint.Of(cause), c.Name) }
+	if r.record.Kept || r.record.Evidence == nil || !slices.ContainsFunc(r.containers, names) {
+		return cause
+	}
+	return hint.Wrap(cause, fmt.Sprintf("it was removed; its log: bg history %s %s", r.plan.Service, r.record.ID))
 }
 
 // undoAll undoes every step that was done, in reverse. It ends at the first

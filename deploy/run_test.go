@@ -508,6 +508,15 @@ func TestAContainerThatDiesWhileItIsAskedTellsWhatToDoItself(t *testing.T) {
 	}
 }
 
+func TestWhereTheLogOfARemovedContainerIsIsSaid(t *testing.T) {
+	w, d := newWorld(t, color.Blue)
+	w.failing("healthy green", hint.Wrap(engine.ErrContainer, "docker logs "+w.service+"-green"))
+	failed, err := d.Deploy(t.Context(), w.request())
+	if want := "it was removed; its log: bg history " + w.service + " " + failed.ID; hint.Of(err) != want {
+		t.Errorf("%v; hint: %s", err, hint.Of(err))
+	}
+}
+
 func TestWhileItIsNotKnownWhatIsThereNothingIsChanged(t *testing.T) {
 	tests := []struct {
 		name    string

@@ -78,7 +78,11 @@ func (r *run) removeNew(ctx context.Context) (string, error) {
 	}
 	// Also when a bg that was killed here has removed them: they may still be registered.
 	gone := append(slices.Clone(created), engine.Container{Deployment: r.record.ID})
-	return "removed " + names(created), r.waitGone(ctx, r.plan.To, gone)
+	said := "removed " + names(created)
+	if len(created) == 0 {
+		said = "no container was made"
+	}
+	return said, r.waitGone(ctx, r.plan.To, gone)
 }
 
 // stopAgain stops the kept containers that were started again.

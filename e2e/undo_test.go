@@ -21,7 +21,7 @@ type failure struct {
 // them.
 var failures = []failure{
 	{name: "an image that cannot be pulled", args: []string{"--image", "nowhere.invalid/none:1"}, code: 11, says: []string{"nowhere.invalid/none:1", "hint:"}},
-	{name: "a container that exits at once", env: []string{"CRASH=start"}, code: 12, says: []string{"exited with code 1", "docker logs"}},
+	{name: "a container that exits at once", env: []string{"CRASH=start"}, code: 12, says: []string{"exited with code 1", "it was removed; its log: bg history "}},
 	{name: "a container that loops", env: []string{"CRASH=start"}, prepare: func(w *world) {
 		w.file("docker-compose.yml", strings.ReplaceAll(compose, "    stop_grace", "    restart: always\n    stop_grace"))
 	}, code: 12, says: []string{"restarted 3 times"}},

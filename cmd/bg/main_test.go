@@ -90,7 +90,7 @@ func TestTheFirstSignalInterruptsAndSaysWhatASecondOneDoes(t *testing.T) {
 	for name, s := range map[string]syscall.Signal{"ctrl-C": syscall.SIGINT, "Jenkins": syscall.SIGTERM, "a terminal that went away": syscall.SIGHUP} {
 		t.Run(name, func(t *testing.T) {
 			var notes bytes.Buffer
-			ctx, stop := interruptible(t.Context(), &notes)
+			ctx, stop := interruptible(t.Context(), &notice{to: &notes})
 			defer stop()
 			if err := syscall.Kill(os.Getpid(), s); err != nil {
 				t.Fatal(err)
@@ -112,7 +112,7 @@ func TestTheFirstSignalInterruptsAndSaysWhatASecondOneDoes(t *testing.T) {
 
 func TestWithoutASignalNothingIsInterrupted(t *testing.T) {
 	var notes bytes.Buffer
-	ctx, stop := interruptible(t.Context(), &notes)
+	ctx, stop := interruptible(t.Context(), &notice{to: &notes})
 	stop()
 	if errors.Is(context.Cause(ctx), deploy.ErrInterrupted) || notes.Len() > 0 {
 		t.Errorf("%v, said: %s", context.Cause(ctx), notes.String())

@@ -30,7 +30,7 @@ func newReporter(s streams, format string) reporter {
 		return &jsonReporter{events: json.NewEncoder(s.Out), output: s.Err}
 	}
 	if f, ok := s.Err.(*os.File); ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
-		return newLiveReporter(f, lookOf(os.Getenv))
+		return newLiveReporter(f, lookOf(os.Getenv), s.Notice)
 	}
 	return &plainReporter{w: s.Err}
 }

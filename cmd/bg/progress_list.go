@@ -147,10 +147,6 @@ func (k look) line(e *entry, now time.Time, width int) (string, int) {
 	if k.ascii {
 		mark = m.ascii
 	}
-	verb := string(e.event.Step)
-	if e.undo {
-		verb = "undo " + verb
-	}
 	took := ""
 	switch e.state {
 	case pending:
@@ -159,12 +155,17 @@ func (k look) line(e *entry, now time.Time, width int) (string, int) {
 	default:
 		took = fmt.Sprintf("%.2fs", e.took.Seconds())
 	}
-	head := fmt.Sprintf("%s %-8s %-5s %7s", mark, verb, string(e.event.Color), took)
+	head := fmt.Sprintf("%s %-8s %-5s %7s", mark, string(e.event.Step), string(e.event.Color), took)
 	text := head + "  " + e.text
-	if e.pull != nil {
+	switch {
+	case e.pull != nil:
 		text = head + "  " + k.bar(*e.pull)
+	case e.undo && e.state == running:
+		text = head + "  undoing"
+	case e.undo:
+		text = head + "  undone: " + e.text
 	}
-	text = runewidth.Truncate(oneLine(text), max(1, width), "")
+	text = runewidth.Truncate(oneLine(text), max(1, width), k.more())
 	columns := runewidth.StringWidth(text)
 	if !k.color {
 		return text, columns
@@ -175,6 +176,14 @@ func (k look) line(e *entry, now time.Time, width int) (string, int) {
 	}
 	colored, _ := strings.CutPrefix(text, mark)
 	return "\x1b[" + m.color + "m" + mark + "\x1b[0m" + colored, columns
+}
+
+// more ends a line that was cut.
+func (k look) more() string {
+	if k.ascii {
+		return "..."
+	}
+	return "…"
 }
 
 // barWidth is how many columns a bar has.

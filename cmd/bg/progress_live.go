@@ -18,7 +18,8 @@ const frame = 100 * time.Millisecond
 // liveReporter draws the list of steps at the end of a terminal. What else is to
 // be said goes above it.
 type liveReporter struct {
-	look look
+	look   look
+	notice *notice // goes above the list while there is one
 
 	mu    sync.Mutex
 	tty   *os.File
@@ -27,8 +28,10 @@ type liveReporter struct {
 	clock chan struct{}
 }
 
-func newLiveReporter(tty *os.File, look look) *liveReporter {
-	return &liveReporter{look: look, tty: tty}
+func newLiveReporter(tty *os.File, look look, notice *notice) *liveReporter {
+	r := &liveReporter{look: look, tty: tty, notice: notice}
+	notice.draw(r)
+	return r
 }
 
 // report draws what e changes.
@@ -94,6 +97,7 @@ func (r *liveReporter) keep() {
 }
 
 func (r *liveReporter) done() {
+	r.notice.draw(nil) // before the lock, which what is said waits for
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.keep()

@@ -89,7 +89,7 @@ func whole() []deploy.Event {
 
 // tell reports events to a live reporter on the terminal.
 func (x *terminal) tell(look look, events []deploy.Event) *liveReporter {
-	r := newLiveReporter(x.tty, look)
+	r := newLiveReporter(x.tty, look, nil)
 	for _, e := range events {
 		r.report(e)
 		if e.Kind == deploy.Begin && e.Step == deploy.Posttest {
@@ -123,6 +123,27 @@ func TestATerminalShowsWhatIsAwaitedAndForHowLong(t *testing.T) {
 		if !strings.Contains(seen, want) {
 			t.Errorf("not seen: %s\n%s", want, seen)
 		}
+	}
+}
+
+func TestAnInterruptIsSaidAboveTheList(t *testing.T) {
+	x := newTerminal(t, 100, 60)
+	said := &notice{to: x.tty}
+	r := newLiveReporter(x.tty, look{}, said)
+	for _, e := range whole()[:3] {
+		r.report(e)
+	}
+	fmt.Fprint(x.tty, "^C") // as a terminal shows it
+	said.say("interrupt: stopping")
+	r.done()
+	said.say("and once more, where nothing is drawn")
+	_, seen := x.screen()
+	want := "books-ms: blue -> green, image books-ms:2.0\ninterrupt: stopping\n▸ start    green"
+	if !strings.Contains(seen, want) || strings.Contains(seen, "^C") || strings.Count(seen, "▸ start") != 1 {
+		t.Errorf("not %q:\n%s", want, seen)
+	}
+	if !strings.Contains(seen, "· commit   green\n\nand once more, where nothing is drawn\n") {
+		t.Errorf("%s", seen)
 	}
 }
 
