@@ -83,6 +83,10 @@ func TestHooksNumbersATraceAndAReportFollowADeployment(t *testing.T) {
 		t.Errorf("the report: %.300s", page)
 	}
 
+	if r := w.bg("report", w.service, id[len(id)-6:]); r.code != 0 || !strings.Contains(r.out, id) {
+		t.Errorf("the same, later: %d %s %.300s", r.code, r.report, r.out)
+	}
+
 	w.begin()
 	w.settings(followed(to) + "  - { on: before commit, required: true, run: 'echo not today; exit 3' }\n")
 	r := w.bg("deploy", w.service, "--report", "failed.html")

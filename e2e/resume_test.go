@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -113,7 +114,9 @@ func TestAHeldDeploymentGoesOnFromAnotherFolder(t *testing.T) {
 	w.code(w.bg("resume", w.service, "--deployment", "20200101-000000-0000"), 3)
 	w.code(w.bg("resume", w.service, "--until", "posttest", "--deployment", w.newest().ID), 0)
 	w.outcome("paused")
-	w.code(w.bg("promote", w.service), 0)
+	if seen, code := w.onATerminal("promote", w.service); code != 0 || !strings.Contains(seen, "✓\x1b[0m commit   green") || !strings.Contains(seen, w.service+" is green now") {
+		t.Errorf("code %d, on the terminal is %q", code, seen)
+	}
 	w.end()
 	w.live("green")
 	w.outcome("done")
@@ -130,6 +133,19 @@ func TestAHeldDeploymentGoesOnFromAnotherFolder(t *testing.T) {
 	}
 	w.code(w.bg("resume", w.service), 2)
 	w.code(w.bg("abort", w.service), 0)
+}
+
+// onATerminal runs bg on a terminal and returns all that it wrote there, and its exit
+// code.
+func (w *world) onATerminal(args ...string) (string, int) {
+	w.Helper()
+	command := exec.CommandContext(w.Context(), bg, args...)
+	command.Dir, command.Env = w.dir, append(os.Environ(), append(w.env, "TERM=xterm", "LC_ALL=C.UTF-8", "NO_COLOR=")...)
+	terminal := must(pty.Start(command))
+	defer terminal.Close()
+	seen, _ := io.ReadAll(terminal) // ends with an error when nobody has the other side open
+	_ = command.Wait()              // the exit code says it
+	return string(seen), command.ProcessState.ExitCode()
 }
 
 // watchesOnATerminal watches the status until a screen of it has word, and ends it

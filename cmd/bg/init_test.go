@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"io"
 	"os"
 	"os/exec"
@@ -9,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/creack/pty"
+
+	"bg/scaffold"
 )
 
 // within runs bg in dir, with what stands on its standard input.
@@ -59,6 +62,10 @@ func TestInAPipeInitOnlyShowsUnlessItIsToldToWrite(t *testing.T) {
 	}
 	if files(t, dir) != 1 {
 		t.Error("something was written")
+	}
+	var list []scaffold.File
+	if err := json.Unmarshal([]byte(within(t, dir, "", "init", "-o", "json").out), &list); err != nil || len(list) != 5 || list[3].Name != "bg.yml" {
+		t.Errorf("%v: %+v", err, list)
 	}
 	got = within(t, dir, "", "init", "shop", "--yes")
 	if got.code != exitDone || !strings.Contains(got.err, "wrote Jenkinsfile") || files(t, dir) != 6 {
