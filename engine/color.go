@@ -13,6 +13,7 @@ import (
 	"github.com/docker/compose/v5/pkg/api"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/pkg/stdcopy"
+	"golang.org/x/sync/errgroup"
 
 	"bg/color"
 	"bg/internal/fault"
@@ -118,26 +119,25 @@ func (e *Engine) Remove(ctx context.Context, list []Container) error {
 	return nil
 }
 
-// each does act to all of list at the same time, and returns the list anew.
+// mostAtOnce is how many containers are started or stopped at a time. Docker 20.10
+// can lock itself up for good when hundreds of one network end at the same instant.
+const mostAtOnce = 32
+
+// each does act to all of list, many at the same time, and returns the list anew.
+// It does so to all of them, also when one fails.
 func (e *Engine) each(ctx context.Context, list []Container, act func(Container) error, verb string) ([]Container, error) {
-	errs := make(chan error, len(list))
+	var group errgroup.Group
+	group.SetLimit(mostAtOnce)
 	for _, c := range list {
-		go func() {
+		group.Go(func() error {
 			if err := act(c); err != nil {
-				errs <- fmt.Errorf("%s %s: %w", verb, c.Name, reach(err))
-				return
+				return fmt.Errorf("%s %s: %w", verb, c.Name, reach(err))
 			}
-			errs <- nil
-		}()
+			return nil
+		})
 	}
-	var first error
-	for range list {
-		if err := <-errs; err != nil && first == nil {
-			first = err
-		}
-	}
-	if first != nil {
-		return nil, first
+	if err := group.Wait(); err != nil {
+		return nil, err
 	}
 	return e.Refresh(ctx, list)
 }

@@ -33,6 +33,7 @@ type ContainerHost struct {
 
 	mu    sync.Mutex
 	users map[string]*shell // of others
+	boots []string          // when the container's first process began, for each time that it was started
 }
 
 // NewContainerHost returns the host for the container that is called name. It
@@ -176,20 +177,6 @@ func (h *ContainerHost) exec(ctx context.Context, in *shell, cmd []string, stdin
 		err = fmt.Errorf("talk to container %s: %w", h.name, err)
 	}
 	return out, err
-}
-
-// Processes returns a line "PID PARENT TITLE" for each process in the container,
-// with the PIDs of the Engine's machine.
-func (h *ContainerHost) Processes(ctx context.Context) ([]string, error) {
-	top, err := h.docker.ContainerTop(ctx, h.name, []string{"-eo", "pid,ppid,args"})
-	if err != nil {
-		return nil, h.reached(err)
-	}
-	var lines []string
-	for _, p := range top.Processes {
-		lines = append(lines, strings.Join(p, " "))
-	}
-	return lines, nil
 }
 
 // hupScript signals nginx's master, which need not be the first process.

@@ -21,6 +21,13 @@ import (
 // nginxHost starts an nginx and returns its host.
 func nginxHost(t *testing.T) *engine.ContainerHost {
 	t.Helper()
+	h, _, _ := nginxContainer(t)
+	return h
+}
+
+// nginxContainer is nginxHost, and returns the container's name with a client.
+func nginxContainer(t *testing.T) (*engine.ContainerHost, *client.Client, string) {
+	t.Helper()
 	cli, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
 	if err != nil {
 		t.Fatalf("this test needs Docker: %v", err)
@@ -46,7 +53,7 @@ func nginxHost(t *testing.T) *engine.ContainerHost {
 	if err := cli.ContainerStart(t.Context(), created.ID, container.StartOptions{}); err != nil {
 		t.Fatalf("start nginx: %v", err)
 	}
-	return engine.NewContainerHost(cli, name)
+	return engine.NewContainerHost(cli, name), cli, name
 }
 
 func TestContainerHostKeepsFilesWhole(t *testing.T) {
@@ -123,5 +130,34 @@ func TestContainerHostSignalsNginxAndReadsItsLog(t *testing.T) {
 	}
 	if _, err := h.Log(t.Context(), sent); err != nil {
 		t.Errorf("log: %v", err)
+	}
+}
+
+// TestContainerHostTellsProcessesOfTwoStartsApart holds for a container whose
+// processes have the same PIDs each time.
+func TestContainerHostTellsProcessesOfTwoStartsApart(t *testing.T) {
+	t.Parallel()
+	h, docker, name := nginxContainer(t)
+	pids := func() (list []string) {
+		lines, err := h.Processes(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range lines {
+			list = append(list, strings.Fields(line)[0])
+		}
+		return list
+	}
+	before := pids()
+	if len(before) < 2 || before[0] != "1" {
+		t.Errorf("a master and its workers: %v", before)
+	}
+	if err := docker.ContainerRestart(t.Context(), name, container.StopOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, pid := range pids() {
+		if slices.Contains(before, pid) {
+			t.Errorf("%s is a process before and after", pid)
+		}
 	}
 }

@@ -18,8 +18,9 @@ import (
 	"github.com/docker/docker/pkg/stdcopy"
 )
 
-// shellIdle is how long a shell is kept for the next command.
-const shellIdle = 2 * time.Second
+// shellIdle is how long a shell is kept for the next command: for longer than a
+// container takes to start, so that the switch finds the shell of the first look.
+const shellIdle = 10 * time.Second
 
 // shell is a shell that stays open in a container, for a run of commands: to
 // start a process there takes the Engine some fifty milliseconds, and a shell

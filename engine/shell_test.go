@@ -56,14 +56,14 @@ func TestACommandThatIsGivenUpDisturbsNoOther(t *testing.T) {
 
 func TestAShellEndsWhenItIsNotUsed(t *testing.T) {
 	t.Parallel()
-	h := nginxHost(t)
+	h, docker, name := nginxContainer(t)
 	shells := func() (n int) {
-		lines, err := h.Processes(t.Context())
+		top, err := docker.ContainerTop(t.Context(), name, []string{"-eo", "pid,args"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, line := range lines {
-			if strings.HasSuffix(line, " sh") {
+		for _, line := range top.Processes {
+			if line[1] == "sh" {
 				n++
 			}
 		}
