@@ -59,15 +59,16 @@ func (d *Deployer) Observe(ctx context.Context, request Request) (Observation, e
 		return seen, before(registry.Classify(err))
 	}
 	seen.Live = live
+	// And then the Compose file, by the color that is deployed: of two errors at the
+	// same time either could be told.
+	if seen.Image, err = d.Engine.Image(ctx, d.Source, color.Next(live.Color)); err != nil {
+		return seen, before(err)
+	}
 	var blue, green colorState
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) { blue, err = d.observeColor(gctx, color.Blue); return err })
 	g.Go(func() (err error) { green, err = d.observeColor(gctx, color.Green); return err })
 	g.Go(func() (err error) { seen.Proxy, err = d.Proxy.Observe(gctx); return err })
-	g.Go(func() (err error) {
-		seen.Image, err = d.Engine.Image(gctx, d.Source, color.Next(live.Color))
-		return err
-	})
 	if err := g.Wait(); err != nil {
 		return seen, before(err)
 	}
