@@ -46,9 +46,9 @@ func (h *ContainerHost) Processes(ctx context.Context) ([]string, error) {
 	if _, err := strconv.Atoi(boot); err != nil {
 		return nil, fmt.Errorf("list the processes of container %s: exit code %d: %q %s", h.name, out.code, out.stdout, out.stderr)
 	}
-	var lines []string
+	add, lines := h.start(boot)*mostPID, []string(nil)
 	for line := range strings.Lines(rest) {
-		lines = append(lines, distinct(strings.TrimSpace(line), h.start(boot)*mostPID))
+		lines = append(lines, distinct(strings.TrimSpace(line), add))
 	}
 	return lines, nil
 }

@@ -18,9 +18,9 @@ import (
 // nginx reports nothing of this to whoever sent the signal. It starts the new
 // workers, waits 100 ms and tells the old ones to quit (ngx_master_process_cycle
 // in src/os/unix/ngx_process_cycle.c); an old worker changes its title as it
-// closes its listening sockets. So the titles are polled, after these 100 ms: each
-// look makes the Engine start a ps, which would take nginx its processor. When none
-// is new for a while, refused is asked whether to wait no longer.
+// closes its listening sockets. So the titles are polled, after these 100 ms: no
+// look before can find it done, and each takes nginx some of its processor. When
+// none is new for a while, refused is asked whether to wait no longer.
 func (n *Nginx) reload(ctx context.Context, change *Change, refused func(context.Context, time.Time) error) error {
 	before, err := n.workers(ctx)
 	if err != nil {
