@@ -130,16 +130,21 @@ func TestBenchWarmRollback(t *testing.T) {
 	s.append(filepath.Join(v.dir, "bg.yml"), "keep: 1h\n")
 	v.warm = true
 	v.deploy()
-	v.deploy()
 	c := &contest{services: []*service{v}, got: map[string][]measured{}}
-	c.alternate(*rounds, (*service).rollback)
+	c.alternate(*rounds, func(v *service) measured {
+		v.deploy() // leaves the color warm that was live; the one that a rollback leaves is stopped
+		return v.rollback()
+	})
 	table := Table{Head: []string{"", "bg rollback"}}
 	table.Add("wall", c.of(byBG, wall).Millis())
-	for _, name := range []string{"before", "register", "switch", "commit", "drain", "after"} {
+	for _, name := range []string{"before", "register", "switch", "commit", "drain", "stop", "after"} {
 		table.Add(name, c.of(byBG, func(m measured) float64 { return m.step(name) }).Millis())
 	}
 	found.add(Section{Title: "5. The switch alone: a rollback to a color that is still warm", Tables: []Table{table},
-		Text: fmt.Sprintf("With `keep: 1h` the old color goes on running, and a rollback is only a switch of nginx; %d rounds.", *rounds)})
+		Text: fmt.Sprintf(`With `+"`keep: 1h`"+` the color that was replaced goes on running, and a rollback is a switch of nginx; what it leaves is stopped at
+the end. %d rounds, each after a deployment.`, *rounds)}, Goal{
+		Key: "warm", Words: "a rollback to a warm color, whole", Limit: 500, Got: 1000 * c.of(byBG, wall).Median(), Unit: "ms",
+	})
 }
 
 // append adds lines to a file.

@@ -59,6 +59,9 @@ func (d *Deployer) Observe(ctx context.Context, request Request) (Observation, e
 		return seen, before(registry.Classify(err))
 	}
 	seen.Live = live
+	ctx, done := context.WithCancel(ctx)
+	defer done()
+	nginx := d.observeProxy(ctx) // it takes longest
 	// And then the Compose file, by the color that is deployed: of two errors at the
 	// same time either could be told.
 	if seen.Image, err = d.Engine.Image(ctx, d.Source, color.Next(live.Color)); err != nil {
@@ -68,8 +71,11 @@ func (d *Deployer) Observe(ctx context.Context, request Request) (Observation, e
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) { blue, err = d.observeColor(gctx, color.Blue); return err })
 	g.Go(func() (err error) { green, err = d.observeColor(gctx, color.Green); return err })
-	g.Go(func() (err error) { seen.Proxy, err = d.Proxy.Observe(gctx); return err })
-	if err := g.Wait(); err != nil {
+	err = g.Wait()
+	if err == nil {
+		err = (<-nginx)(&seen)
+	}
+	if err != nil {
 		return seen, before(err)
 	}
 	seen.Containers[color.Blue], seen.Instances[color.Blue] = blue.containers, blue.instances
@@ -81,6 +87,17 @@ func (d *Deployer) Observe(ctx context.Context, request Request) (Observation, e
 		err = d.observeTarget(ctx, request, &seen)
 	}
 	return seen, before(err)
+}
+
+// observeProxy looks at nginx meanwhile, and sends what puts the answer into an
+// observation.
+func (d *Deployer) observeProxy(ctx context.Context) <-chan func(*Observation) error {
+	answer := make(chan func(*Observation) error, 1)
+	go func() {
+		state, err := d.Proxy.Observe(ctx)
+		answer <- func(seen *Observation) error { seen.Proxy = state; return err }
+	}()
+	return answer
 }
 
 type colorState struct {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,9 +30,9 @@ type ContainerHost struct {
 	docker client.APIClient
 	name   string
 	root   *shell // may write where nginx reads
-	own    *shell // is the user that nginx's container runs as
 
 	mu    sync.Mutex
+	own   *shell            // is the user that nginx's container runs as; nil before that is known
 	users map[string]*shell // of others
 	boots []string          // when the container's first process began, for each time that it was started
 }
@@ -41,9 +42,12 @@ type ContainerHost struct {
 func NewContainerHost(docker client.APIClient, name string) *ContainerHost {
 	h := &ContainerHost{docker: docker, name: name, users: map[string]*shell{}}
 	h.root = newShell(func(ctx context.Context) (types.HijackedResponse, error) { return h.openShell(ctx, "0") })
-	h.own = newShell(func(ctx context.Context) (types.HijackedResponse, error) { return h.openShell(ctx, "") })
 	return h
 }
+
+// Open has the shell started that the first look at nginx needs. What fails here
+// fails there again, where it is reported.
+func (h *ContainerHost) Open(ctx context.Context) { h.root.start(ctx) }
 
 // goneError is the error of a container, or an Engine, that is not there.
 type goneError struct{ error }
@@ -157,11 +161,46 @@ var complaints = map[string]syscall.Errno{
 // Run runs cmd in the container as the container's own user, so that what an
 // `nginx -t` creates belongs to the user that nginx runs as.
 func (h *ContainerHost) Run(ctx context.Context, cmd []string, stdin []byte) (stdout, stderr []byte, err error) {
-	out, err := h.exec(ctx, h.own, cmd, stdin)
+	own, err := h.ownShell(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	out, err := h.exec(ctx, own, cmd, stdin)
 	if err == nil && out.code != 0 {
 		err = fmt.Errorf("run %s in container %s: exit code %d: %s", cmd[0], h.name, out.code, bytes.TrimSpace(out.stderr))
 	}
 	return out.stdout, out.stderr, err
+}
+
+// ownShell returns the shell of the user that the container runs as. Mostly that is
+// root, whose shell is open already: to open another takes as long as the first did.
+func (h *ContainerHost) ownShell(ctx context.Context) (*shell, error) {
+	h.mu.Lock()
+	own := h.own
+	h.mu.Unlock()
+	if own != nil {
+		return own, nil
+	}
+	info, err := h.docker.ContainerInspect(ctx, h.name)
+	if err != nil {
+		return nil, h.reached(err)
+	}
+	own = h.root
+	if !isRoot(info.Config.User) {
+		own = newShell(func(ctx context.Context) (types.HijackedResponse, error) { return h.openShell(ctx, "") })
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.own == nil {
+		h.own = own
+	}
+	return h.own, nil
+}
+
+// isRoot reports whether user, as a container's settings have it, is root with its
+// own group.
+func isRoot(user string) bool {
+	return slices.Contains([]string{"", "0", "root", "0:0", "root:root"}, user)
 }
 
 // output is what a command in the container left.

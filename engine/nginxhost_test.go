@@ -21,12 +21,13 @@ import (
 // nginxHost starts an nginx and returns its host.
 func nginxHost(t *testing.T) *engine.ContainerHost {
 	t.Helper()
-	h, _, _ := nginxContainer(t)
+	h, _, _ := nginxContainer(t, "")
 	return h
 }
 
-// nginxContainer is nginxHost, and returns the container's name with a client.
-func nginxContainer(t *testing.T) (*engine.ContainerHost, *client.Client, string) {
+// nginxContainer is nginxHost for a container that runs cmd as user, without them
+// nginx as its image says; it returns the container's name with a client.
+func nginxContainer(t *testing.T, user string, cmd ...string) (*engine.ContainerHost, *client.Client, string) {
 	t.Helper()
 	cli, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
 	if err != nil {
@@ -38,7 +39,10 @@ func nginxContainer(t *testing.T) (*engine.ContainerHost, *client.Client, string
 		image = name
 	}
 	name := fmt.Sprintf("bg-nginxhost-test-%d", time.Now().UnixNano())
-	created, err := cli.ContainerCreate(t.Context(), &container.Config{Image: image, Cmd: []string{"nginx", "-g", "daemon off;"}},
+	if len(cmd) == 0 {
+		cmd = []string{"nginx", "-g", "daemon off;"}
+	}
+	created, err := cli.ContainerCreate(t.Context(), &container.Config{Image: image, User: user, Cmd: cmd},
 		&container.HostConfig{Tmpfs: map[string]string{"/small": "size=64k"}}, nil, nil, name)
 	if err != nil {
 		t.Fatalf("create nginx: %v", err)
@@ -90,6 +94,28 @@ func TestContainerHostKeepsFilesWhole(t *testing.T) {
 	}
 }
 
+func TestContainerHostRunsCommandsAsItsOwnUserAndWritesAsRoot(t *testing.T) {
+	t.Parallel()
+	for user, want := range map[string]string{"": "0:0", "root": "0:0", "101": "101:0", "0:101": "0:101"} {
+		t.Run("user "+user, func(t *testing.T) {
+			t.Parallel()
+			h, cli, name := nginxContainer(t, user, "sleep", "60")
+			h.Open(t.Context())
+			if err := h.WriteFile(t.Context(), "/etc/nginx/conf.d/mine.conf", nil); err != nil {
+				t.Fatal(err)
+			}
+			out, stderr, err := h.Run(t.Context(), []string{"sh", "-c", "echo $(id -u):$(id -g) $(stat -c %u /etc/nginx/conf.d/mine.conf)"}, nil)
+			if got := strings.TrimSpace(string(out)); err != nil || got != want+" 0" {
+				t.Errorf("it ran as %q, not %q: %v %s", got, want+" 0", err, stderr)
+			}
+			info, err := cli.ContainerInspect(t.Context(), name)
+			if shells := 1 + min(1, strings.Count(want, "101")); err != nil || len(info.ExecIDs) != shells {
+				t.Errorf("%d shells were started instead of %d: %v", len(info.ExecIDs), shells, err)
+			}
+		})
+	}
+}
+
 func TestContainerHostRunsAndEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	h := nginxHost(t)
@@ -137,7 +163,7 @@ func TestContainerHostSignalsNginxAndReadsItsLog(t *testing.T) {
 // processes have the same PIDs each time.
 func TestContainerHostTellsProcessesOfTwoStartsApart(t *testing.T) {
 	t.Parallel()
-	h, docker, name := nginxContainer(t)
+	h, docker, name := nginxContainer(t, "")
 	pids := func() (list []string) {
 		lines, err := h.Processes(t.Context())
 		if err != nil {

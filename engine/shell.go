@@ -74,6 +74,19 @@ func (s *shell) run(ctx context.Context, cmd []string, stdin []byte) (output, er
 	return out, nil
 }
 
+// start has the shell started for a command that is to come.
+func (s *shell) start(ctx context.Context) {
+	select {
+	case <-s.turn:
+		defer func() { s.turn <- struct{}{} }()
+	case <-ctx.Done():
+		return
+	}
+	if _, err := s.session(ctx); err == nil {
+		s.idle = time.AfterFunc(shellIdle, s.close)
+	}
+}
+
 // session returns the shell that runs, or a new one. The caller has the turn.
 func (s *shell) session(ctx context.Context) (*session, error) {
 	if s.idle != nil {

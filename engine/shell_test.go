@@ -56,7 +56,7 @@ func TestACommandThatIsGivenUpDisturbsNoOther(t *testing.T) {
 
 func TestAShellEndsWhenItIsNotUsed(t *testing.T) {
 	t.Parallel()
-	h, docker, name := nginxContainer(t)
+	h, docker, name := nginxContainer(t, "")
 	shells := func() (n int) {
 		top, err := docker.ContainerTop(t.Context(), name, []string{"-eo", "pid,args"})
 		if err != nil {

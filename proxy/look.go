@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -16,13 +17,29 @@ type look struct {
 	// untold is why there is no config: errNoDump or an ErrBroken about a file
 	// of this service, which a change may mend.
 	untold error
+	at     time.Time // when it began
+}
+
+// lately is how old a look may be of which a preparation makes use.
+const lately = time.Second
+
+// glance returns the last look when it is not old, else a new one. Whoever changes
+// nginx looks anew.
+func (n *Nginx) glance(ctx context.Context) (look, error) {
+	n.mu.Lock()
+	seen := n.seen
+	n.mu.Unlock()
+	if time.Since(seen.at) < lately {
+		return seen, nil
+	}
+	return n.look(ctx)
 }
 
 // look reads the files, the processes and the configuration. Its error is an
 // ErrBroken when another file than the service's own makes nginx's
 // configuration invalid.
 func (n *Nginx) look(ctx context.Context) (look, error) {
-	var seen look
+	seen := look{at: time.Now()}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
 		seen.files.Upstreams, err = n.readFile(ctx, n.cfg.Upstreams.Path)
@@ -42,6 +59,11 @@ func (n *Nginx) look(ctx context.Context) (look, error) {
 		}
 		return err
 	})
-	err := group.Wait()
-	return seen, err
+	if err := group.Wait(); err != nil {
+		return seen, err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.seen = seen
+	return seen, nil
 }

@@ -163,6 +163,7 @@ type Nginx struct {
 
 	mu     sync.Mutex
 	proven proof // what was proven last
+	seen   look  // what was seen last
 }
 
 // New returns the Nginx on host that cfg describes. Templates read from the

@@ -23,7 +23,7 @@ func (n *Nginx) Prepare(ctx context.Context, input RenderInput) error {
 	if err != nil {
 		return err
 	}
-	seen, err := n.look(ctx)
+	seen, err := n.glance(ctx)
 	if err != nil {
 		return err
 	}

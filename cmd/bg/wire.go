@@ -49,7 +49,11 @@ func wire(ctx context.Context, cfg *config.Config, shown reporter) (*deploy.Depl
 		return nil, nil, err
 	}
 	// nginx: in its container, or on this machine.
-	nginx := proxy.New(proxyConfig(cfg), nginxHost(cfg, containers), catalogConfig(), log)
+	host := nginxHost(cfg, containers)
+	if inContainer, ok := host.(*engine.ContainerHost); ok {
+		go inContainer.Open(ctx) // it takes long, and is needed soon
+	}
+	nginx := proxy.New(proxyConfig(cfg), host, catalogConfig(), log)
 
 	return &deploy.Deployer{
 		Colors:   color.NewStore(consul, cfg.Consul.Prefix),
