@@ -37,7 +37,6 @@ func TestFromAFolderWithADockerfileToAFirstDeployment(t *testing.T) {
 	}
 	step(0, "init", w.service, "--yes")
 	docker(t, "build", "-q", "-t", w.service+":1", w.dir)
-	t.Cleanup(func() { docker(t, "rmi", "-f", w.service+":1") })
 	fmt.Fprintf(&said, "$ docker build -q -t %s:1 .\n\n", w.service)
 	step(0, "doctor", w.service, "--tag", "1")
 	step(2, "plan", w.service, "--tag", "1", "--detailed-exitcode")

@@ -147,6 +147,9 @@ func (w *world) clean() {
 	if networks := strings.Fields(w.docker("network", "ls", "-q", "--filter", "label=com.docker.compose.project="+w.service)); len(networks) > 0 {
 		w.docker(append([]string{"network", "rm"}, networks...)...)
 	}
+	if images := strings.Fields(w.docker("images", "--filter", "reference="+w.service+"*", "--format", "{{.Repository}}:{{.Tag}}")); len(images) > 0 {
+		w.docker(append([]string{"rmi"}, images...)...)
+	}
 }
 
 // file writes a file of the service's folder; the words in capitals become this
