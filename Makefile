@@ -65,7 +65,7 @@ faults-build: build images $(CONSUL)
 	go build -tags faults -o bin/bg-faults ./cmd/bg
 	go test -c -tags faults -o bin/faults.test ./e2e
 
-load: build images $(CONSUL) ## 100 switches under every kind of client, 2,000,000 requests (up to an hour)
+load: build images $(CONSUL) ## 100 switches under every kind of client, 2,000,000 requests (a quarter of an hour)
 	PATH="$(CURDIR)/bin:$$PATH" go test -tags load -run 'TestSwitchesUnderEveryKindOfClient|TestAWebSocketOutlives' -v -count=1 -timeout 3h ./e2e
 
 # ROUNDS of each measurement, MOST instances of a color; BENCH is an expression that picks parts by name, which then are only shown.

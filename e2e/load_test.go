@@ -247,6 +247,7 @@ func TestAWebSocketOutlivesASwitchUntilTheDrainsDeadlineAndFindsItsSessionOnTheN
 	if lived := (<-cut).Sub(d.Probe.Turns[0].At); lived < cutAfter {
 		t.Errorf("the WebSocket was cut %s after the reload, before the deadline of %s\n%s", lived, cutAfter, r.report)
 	}
+	w.says(r, "worker_shutdown_timeout cut connections: 1 with a request, a stream or a WebSocket")
 	again, color := w.webSocket()
 	if color != "green" {
 		t.Errorf("the client that connects anew lands on %s", color)

@@ -16,6 +16,9 @@ const (
 	lookEvery = time.Second
 	// lastLook is how long the look at a drain's deadline may take.
 	lastLook = 5 * time.Second
+	// cutLook is how long before nginx's own deadline the connections are looked at
+	// once more: more than lies between two looks at the workers.
+	cutLook = 300 * time.Millisecond
 )
 
 // Draining is how far a drain is.
@@ -40,6 +43,10 @@ type Drained struct {
 	Workers []int // PIDs of old workers that are still there; none after success
 	// Left are the connections of these, nil where that cannot be told.
 	Left *Connections
+	// Cut is how many connections with a request, a stream or a WebSocket nginx closed
+	// at its worker_shutdown_timeout, as they were counted shortly before; 0 also where
+	// that cannot be told.
+	Cut int
 }
 
 func (d Drained) String() string {
@@ -50,7 +57,11 @@ func (d Drained) String() string {
 		}
 		return text
 	}
-	return fmt.Sprintf("every old nginx worker was gone after %s", d.Waited.Round(time.Millisecond))
+	text := fmt.Sprintf("every old nginx worker was gone after %s", d.Waited.Round(time.Millisecond))
+	if d.Cut > 0 {
+		text += fmt.Sprintf("; its worker_shutdown_timeout cut connections: %s", Connections{Busy: d.Cut})
+	}
+	return text
 }
 
 // Drain waits until every worker that lived before the reload of change has
@@ -69,7 +80,7 @@ func (n *Nginx) Drain(ctx context.Context, change Change, progress func(Draining
 		return Drained{}, err
 	}
 	fault.Point("in", "drain")
-	told, seen := start, (*Connections)(nil)
+	told, seen, cut := start, (*Connections)(nil), n.cutAt(change)
 	err = poll(ctx, 10*time.Millisecond, 200*time.Millisecond, func() (bool, error) {
 		now, err := n.workers(ctx)
 		if err != nil {
@@ -77,7 +88,8 @@ func (n *Nginx) Drain(ctx context.Context, change Change, progress func(Draining
 		}
 		// A worker that serves is a new one that got an old one's PID.
 		still := slices.DeleteFunc(slices.Clone(left), func(pid int) bool { return !slices.Contains(now.leaving, pid) })
-		if len(still) > 0 && time.Since(told) >= lookEvery || len(still) < len(left) {
+		lastChance := told.Before(cut.Add(-cutLook)) && time.Now().After(cut.Add(-cutLook))
+		if len(still) > 0 && (time.Since(told) >= lookEvery || lastChance) || len(still) < len(left) {
 			told = time.Now()
 			if len(still) > 0 {
 				seen = n.connections(ctx)
@@ -90,6 +102,9 @@ func (n *Nginx) Drain(ctx context.Context, change Change, progress func(Draining
 		return len(left) == 0, nil
 	})
 	drained := Drained{Waited: time.Since(start), Workers: left}
+	if err == nil && seen != nil && !cut.IsZero() && time.Now().After(cut) {
+		drained.Cut = seen.Busy
+	}
 	if err != nil && ctx.Err() != nil {
 		last, done := context.WithTimeout(context.WithoutCancel(ctx), lastLook)
 		defer done()
@@ -98,6 +113,20 @@ func (n *Nginx) Drain(ctx context.Context, change Change, progress func(Draining
 			"a connection is still open: give the drain more time, or set worker_shutdown_timeout in nginx.conf below it")
 	}
 	return drained, err
+}
+
+// cutAt returns when nginx closes what its old workers still have, zero when that
+// is not known or never: they count from when they are told to quit
+// (ngx_set_shutdown_timer in src/core/ngx_cycle.c).
+func (n *Nginx) cutAt(change Change) time.Time {
+	n.mu.Lock()
+	config := n.seen.config
+	n.mu.Unlock()
+	limit, err := config.setting("worker_shutdown_timeout")
+	if err != nil || limit == 0 || change.Sent.IsZero() {
+		return time.Time{}
+	}
+	return change.Sent.Add(bothStart + limit)
 }
 
 // oldWorkers returns the PIDs that a drain waits for.
