@@ -54,7 +54,7 @@ CELLS  ?= 3
 FAULTS ?=
 MATRIX  = cd e2e && PATH="$(CURDIR)/bin:$$PATH" ../bin/faults.test -test.run '^(TestFaults|TestTheRealProgram.*)$$' -test.parallel $(CELLS) -test.timeout 120m
 
-faults: faults-build ## the fault matrix, each cell under load; writes docs/faults.md (root, half an hour)
+faults: faults-build ## the fault matrix, each cell under load; writes docs/faults.md (root, a quarter of an hour)
 	$(if $(FAULTS),,rm -f bin/faults.json)
 	$(MATRIX) -cells '$(FAULTS)' $(if $(FAULTS),,-results ../bin/faults.json -report ../docs/faults.md)
 

@@ -123,6 +123,10 @@ func (l *Load) Stop() []Result {
 	return l.Results()
 }
 
+// failedPause is how long a client waits after a failure, at least: thousands of
+// refused connections a second take the machine's ports away from everything else.
+const failedPause = 20 * time.Millisecond
+
 // client sends one request after the other.
 func (l *Load) client(ctx context.Context, c Clients, address, host string, result *Result) {
 	request := c.bytes(host)
@@ -142,7 +146,10 @@ func (l *Load) client(ctx context.Context, c Clients, address, host string, resu
 			conn.Close()
 			conn = nil
 		}
-		if c.Pause > 0 {
+		switch {
+		case err != nil:
+			pause(ctx, max(c.Pause, failedPause))
+		case c.Pause > 0:
 			pause(ctx, c.Pause)
 		}
 	}

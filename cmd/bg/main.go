@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"bg/deploy"
+	"bg/internal/fault"
 )
 
 func main() {
@@ -73,6 +74,7 @@ func interruptible(parent context.Context, notes *notice) (context.Context, func
 			signal.Stop(signals)
 			notes.say(fmt.Sprintf("%s: stopping; a second one ends bg at once and leaves the rest to the next command", s))
 			cancel(deploy.ErrInterrupted)
+			fault.Heard()
 		case <-ctx.Done():
 		}
 	}()

@@ -8,7 +8,6 @@ package fault
 import (
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -66,6 +65,13 @@ func Point(when, what string) {
 	}
 }
 
+// heard is closed by Heard.
+var heard = make(chan struct{})
+
+// Heard is called once, when bg has made of a signal what it makes of it: a point
+// that sends one goes on then.
+func Heard() { close(heard) }
+
 func do(action string) error {
 	switch action {
 	case "kill":
@@ -74,13 +80,10 @@ func do(action string) error {
 		}
 		select {} // it comes
 	case "term":
-		seen := make(chan os.Signal, 1)
-		signal.Notify(seen, syscall.SIGTERM)
-		defer signal.Stop(seen)
 		if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil {
 			return err
 		}
-		<-seen // bg's own handler gets it now, too
+		<-heard
 		return nil
 	case "hold":
 		return hold(os.Getenv(FolderVariable))
