@@ -50,6 +50,7 @@ func NewConsul(uri string) (*api.Client, error) {
 	if u.Host != "" && u.Scheme != "consul-unix" {
 		config.Address = u.Host
 	}
+	config.Transport.MaxIdleConnsPerHost = mostAsked // else each question is a connection of its own
 	client, err := api.NewClient(config)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConsul, err)
@@ -86,11 +87,11 @@ func (a agent) entries(ctx context.Context) (map[string]entry, error) {
 	query := (&api.QueryOptions{}).WithContext(ctx)
 	services, err := a.client.Agent().ServicesWithFilterOpts("", query)
 	if err != nil {
-		return nil, fmt.Errorf("list services: %w", cause(ctx, err))
+		return nil, mend(fmt.Errorf("list services: %w", cause(ctx, err)))
 	}
 	checks, err := a.client.Agent().ChecksWithFilterOpts("", query)
 	if err != nil {
-		return nil, fmt.Errorf("list checks: %w", cause(ctx, err))
+		return nil, mend(fmt.Errorf("list checks: %w", cause(ctx, err)))
 	}
 	entries := make(map[string]entry, len(services))
 	for id, s := range services {
@@ -205,6 +206,8 @@ func mend(err error) error {
 		return hint.Wrap(err, "set CONSUL_HTTP_TOKEN to a token with service:write on the services' names")
 	case scriptsDisabled(err):
 		return hint.Wrap(err, "start the Consul agent with -enable-script-checks, or use SERVICE_CHECK_HTTP")
+	case refused(err, http.StatusTooManyRequests):
+		return hint.Wrap(err, "raise http_max_conns_per_client in the limits of Consul's agent: others at this address have many connections")
 	}
 	return err
 }

@@ -15,8 +15,18 @@ import (
 	"bg/hint"
 )
 
-// followFor is how long Consul is asked to wait for a key to change.
-const followFor = 5 * time.Minute
+const (
+	// followFor is how long Consul is asked to wait for a key to change. When whoever
+	// asked goes away, Consul has the connection for the rest of that time.
+	followFor = 30 * time.Second
+	// mostAsked bounds the keys that are asked for at a time, each on a connection of its
+	// own: an agent refuses one address more than 200 of them (limits,
+	// http_max_conns_per_client), and other programs may share this one's.
+	mostAsked = 48
+	// turnFor is how long Consul is asked to wait when more keys are followed, which
+	// take turns then.
+	turnFor = 2 * time.Second
+)
 
 // standing is what KV says of one service of bg.
 type standing struct {
@@ -37,6 +47,7 @@ type colors struct {
 	changed func() // called after each change
 
 	running sync.WaitGroup
+	asked   chan struct{} // has room for those who ask at a time
 
 	mu       sync.Mutex
 	standing map[string]standing
@@ -44,7 +55,7 @@ type colors struct {
 }
 
 func newColors(client *api.Client, log *slog.Logger, changed func()) *colors {
-	return &colors{kv: client.KV(), log: log, changed: changed, standing: map[string]standing{}, stop: map[string]context.CancelFunc{}}
+	return &colors{kv: client.KV(), log: log, changed: changed, asked: make(chan struct{}, mostAsked), standing: map[string]standing{}, stop: map[string]context.CancelFunc{}}
 }
 
 // of returns what is known of the service whose keys are in folder.
@@ -134,11 +145,29 @@ func (k *colors) note(ctx context.Context, folder string, value []byte, with fun
 	}
 }
 
-// read returns the value of key, nil when there is none, once it is newer than index.
+// turn returns how long a key may be asked for.
+func (k *colors) turn() time.Duration {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if keys := 2 * len(k.stop); keys > mostAsked {
+		return turnFor
+	}
+	return followFor
+}
+
+// read returns the value of key, nil when there is none, once it is newer than index
+// or it is another key's turn.
 func (k *colors) read(ctx context.Context, key string, index uint64) ([]byte, uint64, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, followFor+followFor/16+callTimeout, errSlow) // Consul adds up to a 16th
+	select {
+	case k.asked <- struct{}{}:
+		defer func() { <-k.asked }()
+	case <-ctx.Done():
+		return nil, 0, context.Cause(ctx)
+	}
+	wait := k.turn()
+	ctx, cancel := context.WithTimeoutCause(ctx, wait+wait/16+callTimeout, errSlow) // Consul adds up to a 16th
 	defer cancel()
-	pair, meta, err := k.kv.Get(key, (&api.QueryOptions{WaitIndex: index, WaitTime: followFor}).WithContext(ctx))
+	pair, meta, err := k.kv.Get(key, (&api.QueryOptions{WaitIndex: index, WaitTime: wait}).WithContext(ctx))
 	if refused(err, http.StatusForbidden) {
 		return nil, 0, hint.Wrap(fmt.Errorf("read KV key %s: %w", key, err),
 			"give the token key_prefix read on the service's keys, or start bg registrator with -plain")
