@@ -113,6 +113,9 @@ func (v *service) clean() {
 	if left := strings.Fields(v.docker("ps", "-aq", "--filter", "name="+v.name)); len(left) > 0 {
 		v.remove(left)
 	}
+	if v.stack != &stack {
+		return // the rest goes with its Docker, which after hundreds of containers may not let go of a network
+	}
 	if left := strings.Fields(v.docker("network", "ls", "-q", "--filter", "name="+v.name)); len(left) > 0 {
 		v.docker(append([]string{"network", "rm"}, left...)...)
 	}

