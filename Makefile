@@ -73,7 +73,7 @@ ROUNDS ?= 10
 MOST   ?= 500
 BENCH  ?=
 
-bench: build images $(CONSUL) bench-tools ## bg beside a pipeline of shell commands and the floor; writes bench/RESULTS.md (root, half an hour, a quiet machine)
+bench: build images $(CONSUL) bench-tools ## bg beside a pipeline of shell commands and the floor; writes bench/RESULTS.md (root, twenty minutes, a quiet machine)
 	go build -o bin/floor ./bench/floor
 	go test -c -tags bench -o bin/bench.test ./bench
 	cd bench && PATH="$(CURDIR)/bin:$$PATH" ../bin/bench.test -test.run '^TestBench($(BENCH))' -test.timeout 3h -rounds $(ROUNDS) -most $(MOST) $(if $(BENCH),,-results RESULTS.md)
