@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -46,7 +47,7 @@ func (p Page) Tables() string {
 		goals := goalsTable(p.Goals)
 		goals.write(&b)
 	}
-	slices.SortFunc(p.Sections, func(a, b Section) int { return strings.Compare(a.Title, b.Title) })
+	slices.SortFunc(p.Sections, func(a, b Section) int { return a.number() - b.number() })
 	for _, s := range p.Sections {
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n", s.Title, strings.TrimSpace(s.Text))
 		for _, t := range s.Tables {
@@ -95,4 +96,14 @@ func (t *Table) write(b *strings.Builder) {
 	for _, row := range t.Rows {
 		line(row)
 	}
+}
+
+// number is the one that the title begins with, 0 without one.
+func (s Section) number() int {
+	digits, _, _ := strings.Cut(s.Title, ".")
+	number, err := strconv.Atoi(digits)
+	if err != nil {
+		return 0
+	}
+	return number
 }
