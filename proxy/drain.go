@@ -80,7 +80,8 @@ func (n *Nginx) Drain(ctx context.Context, change Change, progress func(Draining
 		return Drained{}, err
 	}
 	fault.Point("in", "drain")
-	told, seen, cut := start, (*Connections)(nil), n.cutAt(change)
+	var seen, open *Connections // last, and last before nginx's own deadline
+	told, cut := start, n.cutAt(change)
 	err = poll(ctx, 10*time.Millisecond, 200*time.Millisecond, func() (bool, error) {
 		now, err := n.workers(ctx)
 		if err != nil {
@@ -94,6 +95,9 @@ func (n *Nginx) Drain(ctx context.Context, change Change, progress func(Draining
 			if len(still) > 0 {
 				seen = n.connections(ctx)
 			}
+			if seen != nil && time.Now().Before(cut) {
+				open = seen
+			}
 			if progress != nil {
 				progress(Draining{OldWorkers: len(still), Connections: seen, Waited: time.Since(start)})
 			}
@@ -102,8 +106,8 @@ func (n *Nginx) Drain(ctx context.Context, change Change, progress func(Draining
 		return len(left) == 0, nil
 	})
 	drained := Drained{Waited: time.Since(start), Workers: left}
-	if err == nil && seen != nil && !cut.IsZero() && time.Now().After(cut) {
-		drained.Cut = seen.Busy
+	if err == nil && open != nil && time.Now().After(cut) {
+		drained.Cut = open.Busy
 	}
 	if err != nil && ctx.Err() != nil {
 		last, done := context.WithTimeout(context.WithoutCancel(ctx), lastLook)
