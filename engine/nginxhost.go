@@ -187,14 +187,12 @@ func (h *ContainerHost) ownShell(ctx context.Context) (*shell, error) {
 	}
 	own = h.root
 	if !isRoot(info.Config.User) {
-		own = newShell(func(ctx context.Context) (types.HijackedResponse, error) { return h.openShell(ctx, "") })
+		own = h.as("")
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.own == nil {
-		h.own = own
-	}
-	return h.own, nil
+	h.own = own
+	return own, nil
 }
 
 // isRoot reports whether user, as a container's settings have it, is root with its

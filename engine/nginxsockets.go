@@ -42,7 +42,7 @@ func (h *ContainerHost) LeavingSockets(ctx context.Context) ([]byte, error) {
 	return out.stdout, err
 }
 
-// as returns the shell of a user "uid:gid" of the container.
+// as returns the shell of a user "uid:gid" of the container, of its own with "".
 func (h *ContainerHost) as(user string) *shell {
 	h.mu.Lock()
 	defer h.mu.Unlock()
